@@ -1,0 +1,191 @@
+"""Claims: what a chapter says, measured and held against a threshold.
+
+A chapter records each of its claims with `record_claim`. The cell shows the verdict to the reader and carries the numbers
+as JSON beside it; the book's build collects them from the executed notebooks into one ledger, `_build/claims.json`, and fails
+when a claim no longer holds.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
+
+CLAIM_MIME = "application/vnd.lectures.claim+json"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured statement; `better` says on which side of the threshold it holds ("above" or "below", bounds included)."""
+
+    id: str
+    statement: str
+    measured: float
+    threshold: float
+    better: str = "above"
+    unit: str = ""
+    caveat: str = ""
+    interval: tuple[float, float] | None = None
+    chapter: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured value lies on the promised side of the threshold."""
+        if self.better == "above":
+            return self.measured >= self.threshold
+        return self.measured <= self.threshold
+
+    def as_dict(self) -> dict[str, Any]:
+        """The claim as it stands in the ledger: plain JSON types, with the verdict."""
+        return {
+            "id": self.id,
+            "chapter": self.chapter,
+            "statement": self.statement,
+            "measured": self.measured,
+            "threshold": self.threshold,
+            "holds": self.holds,
+            "unit": self.unit,
+            "better": self.better,
+            "caveat": self.caveat,
+            "interval": None if self.interval is None else list(self.interval),
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any], chapter: str = "") -> Claim:
+        """The claim of one ledger entry, placed in `chapter` where that is given."""
+        fields = {name: value for name, value in entry.items() if name != "holds"}
+        if fields.get("interval") is not None:
+            fields["interval"] = tuple(fields["interval"])
+        return cls(**{**fields, "chapter": chapter or fields.get("chapter", "")})
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in two words."""
+        return "✓ holds" if self.holds else "✗ does not hold"
+
+    @property
+    def numbers(self) -> str:
+        """Measured value, interval and threshold as a reader wants them."""
+        unit = f" {self.unit}" if self.unit else ""
+        spread = "" if self.interval is None else " [{:.4g}, {:.4g}]".format(*self.interval)
+        sign = "≥" if self.better == "above" else "≤"
+        return f"measured {self.measured:.4g}{spread}{unit}, claimed {sign} {self.threshold:.4g}{unit}"
+
+    def _ipython_display_(self) -> None:
+        """Nothing: `record_claim` has shown the claim, and a cell that ends with the call must not show it twice."""
+
+
+def record_claim(
+    id: str,
+    statement: str,
+    measured: SupportsFloat,
+    threshold: SupportsFloat,
+    *,
+    better: str = "above",
+    unit: str = "",
+    caveat: str = "",
+    interval: Sequence[SupportsFloat] | None = None,
+) -> Claim:
+    """Show a claim with its verdict and put it on record.
+
+    `measured` must be at least `threshold` (`better="above"`) or at most (`better="below"`). `interval` is (low, high) around
+    the measured value, `caveat` says what the measurement does not show. A claim that does not hold raises nothing here, so
+    that a reader who changes a cell can go on; the book's build is what refuses it.
+
+    Errors: `ValueError` for an `id` that is not words of a–z, 0–9 joined by hyphens, an empty statement, a number that is not
+    finite, an unknown `better`, an interval that is not (low, high) around the measured value.
+    """
+    if not isinstance(id, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
+        raise ValueError(f"id must be words of a-z and 0-9 joined by hyphens, such as 'long-sentences'; got {id!r}")
+    if not isinstance(statement, str) or not statement.strip():
+        raise ValueError(f"statement must be a sentence; got {statement!r}")
+    if better not in ("above", "below"):
+        raise ValueError(f"better must be 'above' or 'below'; got {better!r}")
+    claim = Claim(
+        id=id,
+        statement=statement,
+        measured=_finite("measured", measured),
+        threshold=_finite("threshold", threshold),
+        better=better,
+        unit=unit,
+        caveat=caveat,
+        interval=_interval(interval, measured),
+    )
+    _show(claim)
+    return claim
+
+
+def collect_claims(notebook: Mapping[str, Any], chapter: str = "") -> list[Claim]:
+    """The claims in the outputs of an executed notebook (nbformat 4), in order; `chapter` is written into each.
+
+    Errors: `ValueError` naming an id that occurs twice.
+    """
+    claims = [
+        Claim.from_dict(output["data"][CLAIM_MIME], chapter)
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if CLAIM_MIME in output.get("data", {})
+    ]
+    _refuse_duplicates(claims)
+    return claims
+
+
+def write_ledger(claims: Iterable[Claim], path: str | pathlib.Path) -> None:
+    """Write the claims as a JSON list, in the order given. Errors: `ValueError` naming an id that occurs twice."""
+    claims = list(claims)
+    _refuse_duplicates(claims)
+    text = json.dumps([claim.as_dict() for claim in claims], indent=1, ensure_ascii=False) + "\n"
+    pathlib.Path(path).write_text(text, encoding="utf-8")
+
+
+def _finite(name: str, value: SupportsFloat) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number; got {value!r}") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number; got {number}")
+    return number
+
+
+def _interval(interval: Sequence[SupportsFloat] | None, measured: SupportsFloat) -> tuple[float, float] | None:
+    if interval is None:
+        return None
+    ends = [_finite("interval", end) for end in interval]
+    if len(ends) != 2 or not ends[0] <= float(measured) <= ends[1]:
+        raise ValueError(f"interval must be (low, high) around measured {float(measured)}; got {tuple(ends)}")
+    return ends[0], ends[1]
+
+
+def _refuse_duplicates(claims: Sequence[Claim]) -> None:
+    first: dict[str, Claim] = {}
+    for claim in claims:
+        if claim.id in first:
+            places = " and ".join(repr(c.chapter) for c in (first[claim.id], claim) if c.chapter) or "the same notebook"
+            raise ValueError(f"id {claim.id!r} is recorded twice, in {places}: every claim needs an id of its own")
+        first[claim.id] = claim
+
+
+def _show(claim: Claim) -> None:
+    plain = f"{claim.verdict}: {claim.statement} ({claim.numbers})"
+    caveat = f"<br><small>It does not show: {html.escape(claim.caveat)}</small>" if claim.caveat else ""
+    # currentColor follows the theme, so the line is as legible in the dark as in the light.
+    rich = (
+        '<div class="lectures-claim" style="border-left: 0.25em solid currentColor; padding-left: 0.75em">'
+        f"<strong>{claim.verdict}</strong> {html.escape(claim.statement)}<br>{html.escape(claim.numbers)}{caveat}</div>"
+    )
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(plain)
+        return
+    if get_ipython() is None:  # a script: display() would print the dictionary
+        print(plain)
+    else:
+        display({"text/plain": plain, "text/html": rich, CLAIM_MIME: claim.as_dict()}, raw=True)

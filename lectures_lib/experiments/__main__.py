@@ -1,0 +1,30 @@
+"""`python -m lectures_lib.experiments NAME …`: pick an experiment by its name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+EXPERIMENTS = {
+    "translation": "a translation model on Multi30k or Tatoeba, from the cache folder",
+    "seq2seq_claims": "the claims of the chapter seq2seq over several seeds",
+}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in EXPERIMENTS:
+        print("usage: python -m lectures_lib.experiments NAME [options]\n", file=sys.stderr)
+        for name, what in EXPERIMENTS.items():
+            print(f"  {name:16} {what}", file=sys.stderr)
+        return 2
+    experiment = importlib.import_module(f"lectures_lib.experiments.{arguments[0]}")
+    try:
+        experiment.main(arguments[1:])
+    except (ValueError, FileNotFoundError) as error:  # bad input ends in a sentence, not in a stack trace
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
