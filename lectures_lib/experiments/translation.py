@@ -52,7 +52,7 @@ def _seq2seq(cell: str) -> Callable[[int, int], nn.Module]:
                 cell=cell,
                 bidirectional=True,
                 peek=True,
-                dropout=0.35,
+                dropout=0.3,
             )
         )
 
@@ -60,8 +60,8 @@ def _seq2seq(cell: str) -> Callable[[int, int], nn.Module]:
 
 
 RECIPES = {
-    "seq2seq": Recipe(_seq2seq("gru"), vocabulary=(6_000, 4_000), epochs=14),
-    "seq2seq-lstm": Recipe(_seq2seq("lstm"), vocabulary=(6_000, 4_000), epochs=14),
+    "seq2seq": Recipe(_seq2seq("gru"), vocabulary=(6_000, 4_000), epochs=12),
+    "seq2seq-lstm": Recipe(_seq2seq("lstm"), vocabulary=(6_000, 4_000), epochs=12),
 }
 DATA: dict[str, tuple[Callable[..., SentencePairs], tuple[str, str, str]]] = {
     "multi30k": (multi30k, ("train", "val", "test_2016_flickr")),
