@@ -36,7 +36,7 @@ class Recipe:
     vocabulary: tuple[int, int]  # BPE tokens of source and target
     epochs: int
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
     warmup: int = 200
     label_smoothing: float = 0.1
 

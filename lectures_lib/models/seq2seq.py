@@ -195,9 +195,9 @@ def _rnn(config: Seq2SeqConfig, d_input: int, *, bidirectional: bool = False) ->
 
 
 def _initialise(module: nn.Module) -> None:
-    """Xavier for matrices, zeros for biases; small normal embeddings."""
+    """Xavier for matrices, zeros for biases; embeddings of unit variance, so that words differ from the first step."""
     if isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.1)
+        nn.init.normal_(module.weight)
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
