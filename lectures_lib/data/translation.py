@@ -123,7 +123,7 @@ def _tatoeba_file() -> Path:
 
 def _read_tatoeba(path: Path) -> Iterator[tuple[str, str]]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(file.read().rstrip().split(b"\n"), start=1):  # the file ends with an empty line
             fields = _decoded(line, path, number).removeprefix("\ufeff").split("\t")
             if len(fields) < 2 or not fields[0].strip() or not fields[1].strip():
                 raise ValueError(f"{path}, line {number}: expected English, tab, Chinese, got {line[:60]!r}")

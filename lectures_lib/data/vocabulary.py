@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -43,7 +42,7 @@ class Vocabulary:
     @classmethod
     def characters(cls, sentences: Iterable[Text], *, lowercase: bool = False) -> Vocabulary:
         """One token a character, spaces included."""
-        splitter = pre_tokenizers.Split(Regex(r"(?s:.)"), "isolated")
+        splitter = pre_tokenizers.Split(Regex(r"(?m:.)"), "isolated")
         trainer = trainers.WordLevelTrainer(special_tokens=list(SPECIAL_TOKENS), show_progress=False)
         model = models.WordLevel(unk_token=UNK)
         return cls(_train(model, splitter, decoders.Fuse(), trainer, sentences, lowercase))
@@ -76,7 +75,7 @@ class Vocabulary:
         """The tokens of a sentence; `<unk>` stands for what the vocabulary does not know."""
         return self._encode(text).tokens
 
-    def encode(self, text: Text, *, unknown: Literal["error", "replace"] = "error") -> list[int]:
+    def encode(self, text: Text, *, unknown: str = "error") -> list[int]:
         """The integers of a sentence, without begin and end.
 
         Raises:

@@ -1,8 +1,8 @@
 """Claims: what a chapter says, measured and held against a threshold.
 
-A chapter records each of its claims with `record_claim`. The cell shows the verdict to the reader and carries the numbers
-as JSON beside it; the book's build collects them from the executed notebooks into one ledger, `_build/claims.json`, and fails
-when a claim no longer holds.
+A chapter records each of its claims with `record_claim`. The cell shows the verdict to the reader and carries the
+numbers as JSON beside it; the book's build collects them from the executed notebooks into one ledger,
+`_build/claims.json`, and fails when a claim no longer holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLAIM_MIME = "application/vnd.lectures.claim+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One measured statement; `better` says on which side of the threshold it holds ("above" or "below", bounds included)."""
+    """One measured statement; `better` says on which side of the threshold it holds ("above" or "below", inclusive)."""
 
     id: str
     statement: str
@@ -74,9 +74,7 @@ class Claim:
         unit = f" {self.unit}" if self.unit else ""
         spread = "" if self.interval is None else " [{:.4g}, {:.4g}]".format(*self.interval)
         sign = "≥" if self.better == "above" else "≤"
-        return (
-            f"measured {self.measured:.4g}{spread}{unit}, claimed {sign} {self.threshold:.4g}{unit}"
-        )
+        return f"measured {self.measured:.4g}{spread}{unit}, claimed {sign} {self.threshold:.4g}{unit}"
 
     def _ipython_display_(self) -> None:
         """Nothing: `record_claim` has shown the claim, and a cell that ends with the call must not show it twice."""
@@ -95,17 +93,15 @@ def record_claim(
 ) -> Claim:
     """Show a claim with its verdict and put it on record.
 
-    `measured` must be at least `threshold` (`better="above"`) or at most (`better="below"`). `interval` is (low, high) around
-    the measured value, `caveat` says what the measurement does not show. A claim that does not hold raises nothing here, so
-    that a reader who changes a cell can go on; the book's build is what refuses it.
+    `measured` must be at least `threshold` (`better="above"`) or at most (`better="below"`). `interval` is (low,
+    high) around the measured value, `caveat` says what the measurement does not show. A claim that does not hold
+    raises nothing here, so that a reader who changes a cell can go on; the book's build is what refuses it.
 
-    Errors: `ValueError` for an `id` that is not words of a–z, 0–9 joined by hyphens, an empty statement, a number that is not
-    finite, an unknown `better`, an interval that is not (low, high) around the measured value.
+    Errors: `ValueError` for an `id` that is not words of a–z, 0–9 joined by hyphens, an empty statement, a number
+    that is not finite, an unknown `better`, an interval that is not (low, high) around the measured value.
     """
     if not isinstance(id, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
-        raise ValueError(
-            f"id must be words of a-z and 0-9 joined by hyphens, such as 'long-sentences'; got {id!r}"
-        )
+        raise ValueError(f"id must be words of a-z and 0-9 joined by hyphens, such as 'long-sentences'; got {id!r}")
     if not isinstance(statement, str) or not statement.strip():
         raise ValueError(f"statement must be a sentence; got {statement!r}")
     if better not in ("above", "below"):
@@ -157,16 +153,12 @@ def _finite(name: str, value: SupportsFloat) -> float:
     return number
 
 
-def _interval(
-    interval: Sequence[SupportsFloat] | None, measured: SupportsFloat
-) -> tuple[float, float] | None:
+def _interval(interval: Sequence[SupportsFloat] | None, measured: SupportsFloat) -> tuple[float, float] | None:
     if interval is None:
         return None
     ends = [_finite("interval", end) for end in interval]
     if len(ends) != 2 or not ends[0] <= float(measured) <= ends[1]:
-        raise ValueError(
-            f"interval must be (low, high) around measured {float(measured)}; got {tuple(ends)}"
-        )
+        raise ValueError(f"interval must be (low, high) around measured {float(measured)}; got {tuple(ends)}")
     return ends[0], ends[1]
 
 
@@ -174,21 +166,14 @@ def _refuse_duplicates(claims: Sequence[Claim]) -> None:
     first: dict[str, Claim] = {}
     for claim in claims:
         if claim.id in first:
-            places = (
-                " and ".join(repr(c.chapter) for c in (first[claim.id], claim) if c.chapter)
-                or "the same notebook"
-            )
-            raise ValueError(
-                f"id {claim.id!r} is recorded twice, in {places}: every claim needs an id of its own"
-            )
+            places = " and ".join(repr(c.chapter) for c in (first[claim.id], claim) if c.chapter) or "the same notebook"
+            raise ValueError(f"id {claim.id!r} is recorded twice, in {places}: every claim needs an id of its own")
         first[claim.id] = claim
 
 
 def _show(claim: Claim) -> None:
     plain = f"{claim.verdict}: {claim.statement} ({claim.numbers})"
-    caveat = (
-        f"<br><small>It does not show: {html.escape(claim.caveat)}</small>" if claim.caveat else ""
-    )
+    caveat = f"<br><small>It does not show: {html.escape(claim.caveat)}</small>" if claim.caveat else ""
     # currentColor follows the theme, so the line is as legible in the dark as in the light.
     rich = (
         '<div class="lectures-claim" style="border-left: 0.25em solid currentColor; padding-left: 0.75em">'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -11,6 +11,7 @@ from torch import Tensor
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
 
+@runtime_checkable
 class StepwiseModel(Protocol):
     """A model that writes one token at a time."""
 

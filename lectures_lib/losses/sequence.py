@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 def next_token_loss(
     logits: Float[Tensor, "batch time vocabulary"],
-    target: Int[Tensor, "batch time"],
+    target: Int[Tensor, "*target"],
     *,
     padding: int,
     label_smoothing: float = 0.0,

@@ -7,7 +7,7 @@ says one token at a time. Sources: Sutskever, Vinyals and Le 2014; Cho et al. 20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -31,10 +31,10 @@ class Seq2SeqConfig:
     d_embedding: int
     d_hidden: int
     n_layers: int = 1
-    cell: Literal["gru", "lstm"] = "gru"
+    cell: str = "gru"  # or "lstm"
     bidirectional: bool = False
     peek: bool = False
-    dropout: float = 0.0
+    dropout: int | float = 0.0
     max_length: int = 256
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         self.rnn = _rnn(config, config.d_embedding, bidirectional=config.bidirectional)
 
     def forward(
-        self, source: Int[Tensor, "batch time"], lengths: Int[Tensor, " batch"]
+        self, source: Int[Tensor, "batch time"], lengths: Int[Tensor, "*lengths"]
     ) -> DecoderState:
         """The state the decoder starts from. Padding is never read (packed sequences).
 
@@ -101,7 +101,9 @@ class Encoder(nn.Module):
             cell = self._join_directions(cell)[:, back]
         return DecoderState(hidden, cell, hidden[-1])
 
-    def _join_directions(self, memory: Float[Tensor, "layers batch hidden"]) -> Float[Tensor, "layers batch hidden"]:
+    def _join_directions(
+        self, memory: Float[Tensor, "layers_and_directions batch _"]
+    ) -> Float[Tensor, "layers batch hidden"]:
         if not self.config.bidirectional:
             return memory
         return memory.unflatten(0, (self.config.n_layers, 2)).transpose(1, 2).flatten(start_dim=2)
@@ -164,14 +166,14 @@ class Seq2Seq(nn.Module):
     def forward(
         self,
         source: Int[Tensor, "batch source_time"],
-        source_lengths: Int[Tensor, " batch"],
+        source_lengths: Int[Tensor, "*lengths"],
         decoder_input: Int[Tensor, "batch time"],
     ) -> Float[Tensor, "batch time vocabulary"]:
         """Teacher forcing: the scores of every next token, given the true ones before it."""
         logits, _ = self.decoder(decoder_input, self.encoder(source, source_lengths))
         return logits
 
-    def start(self, source: Int[Tensor, "batch time"], source_lengths: Int[Tensor, " batch"]) -> DecoderState:
+    def start(self, source: Int[Tensor, "batch time"], source_lengths: Int[Tensor, "*lengths"]) -> DecoderState:
         """The decoder's state before its first word: what `inference` starts from."""
         return self.encoder(source, source_lengths)
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +21,7 @@ from lectures_lib.training.history import History
 from lectures_lib.training.schedules import Schedule
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What the loop asks of a batch: to move, to be shared out among processes, and to tell its size."""
 
@@ -42,10 +43,10 @@ def fit(
     *,
     steps: int,
     seed: int = 0,
-    learning_rate: float = 1e-3,
+    learning_rate: int | float = 1e-3,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
-    clip: float | None = 1.0,
+    clip: int | float | None = 1.0,
     precision: str = "no",
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     validate_every: int | None = None,
@@ -133,7 +134,7 @@ def average_loss(model: nn.Module, loss: Loss, batches: Iterable[Batch]) -> floa
     return total / count
 
 
-def _check(**positive: float) -> None:
+def _check(**positive: int | float) -> None:
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
@@ -170,7 +171,7 @@ def _update(
     optimizer: torch.optim.Optimizer,
     loss: Loss,
     batch: Batch,
-    clip: float | None,
+    clip: int | float | None,
 ) -> tuple[Tensor, Tensor]:
     """One update of the weights; returns the mean loss and the norm of all gradients before clipping."""
     processes, rank = accelerator.num_processes, accelerator.process_index

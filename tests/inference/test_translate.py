@@ -1,0 +1,60 @@
+"""From typed sentence to read sentence, with every way a person can get it wrong."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lectures_lib.data.vocabulary import Vocabulary
+from lectures_lib.inference import translate
+from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
+
+VOCABULARY = Vocabulary.words(["a man is riding a horse in the park ."])
+
+
+def build(max_length=20):
+    torch.manual_seed(0)
+    return Seq2Seq(Seq2SeqConfig(len(VOCABULARY), len(VOCABULARY), 8, 16, max_length=max_length))
+
+
+def test_translations_come_in_the_order_of_the_sentences():
+    model = build()
+    sentences = ["a horse", "a man is riding a horse in the park", "the man is in the park", "horse"]
+    together = translate(model, sentences, VOCABULARY, VOCABULARY, max_new_tokens=6, batch_size=2)
+    alone = [translate(model, [s], VOCABULARY, VOCABULARY, max_new_tokens=6)[0] for s in sentences]
+    assert together == alone
+
+
+def test_the_model_stays_in_its_mode():
+    model = build().train()
+    translate(model, ["a horse"], VOCABULARY, VOCABULARY, max_new_tokens=2)
+    assert model.training
+
+
+def test_no_sentences_no_translations():
+    assert translate(build(), [], VOCABULARY, VOCABULARY) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "message"),
+    [
+        ("", "at least one token, got ''"),
+        ("   ", "at least one token"),
+        ("a man is riding a hors", "'hors'.*'horse'"),
+        ("a " * 20, "at most 19 tokens, got 20"),
+    ],
+)
+def test_a_sentence_that_cannot_be_translated_says_why(sentence, message):
+    with pytest.raises(ValueError, match=message):
+        translate(build(), [sentence], VOCABULARY, VOCABULARY)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60))
+def test_whatever_is_typed_ends_in_a_translation_or_a_valueerror(sentence):
+    try:
+        (said,) = translate(build(), [sentence], VOCABULARY, VOCABULARY, max_new_tokens=3)
+    except ValueError as error:
+        assert str(error)
+    else:
+        assert isinstance(said, str)
