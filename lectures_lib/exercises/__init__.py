@@ -1,0 +1,1 @@
+"""Answer checkers: each compares an answer with the truth and, where it can, says what the mistake is."""

@@ -1,0 +1,64 @@
+"""Widgets that need no kernel: precomputed pictures, a choice and a slider.
+
+They are plain HTML with a few lines of script, so the same widget works in Jupyter, on Colab and in the static pages, with
+the mouse and from the keyboard.
+"""
+
+from __future__ import annotations
+
+import html
+import uuid
+from collections.abc import Mapping, Sequence
+
+# The scripts finds its own element by its id: several widgets may stand on one page.
+SCRIPT = """
+(() => {
+  const root = document.getElementById("%(id)s");
+  const choice = root.querySelector("select"), slider = root.querySelector("input"), label = root.querySelector("output");
+  const stories = [...root.querySelectorAll("[data-story]")];
+  const update = () => {
+    stories.forEach((story, s) => {
+      story.hidden = s !== choice.selectedIndex;
+      const frames = [...story.children];
+      if (!story.hidden) {
+        slider.max = frames.length - 1;
+        slider.value = Math.min(slider.value, slider.max);
+        label.textContent = (Number(slider.value) + 1) + " / " + frames.length;
+      }
+      frames.forEach((frame, f) => { frame.hidden = f !== Number(slider.value); });
+    });
+  };
+  choice.addEventListener("change", () => { slider.value = 0; update(); });
+  slider.addEventListener("input", update);
+  update();
+})();
+"""
+
+
+def stepper(stories: Mapping[str, Sequence[str]], *, choice: str, step: str) -> str:
+    """HTML of a widget that steps through frames: `stories` maps each choice to its frames, which are HTML too.
+
+    `choice` and `step` name the two controls. Without scripts every frame is shown, one under the other.
+
+    Raises:
+        ValueError: there is no story, or one has no frames.
+    """
+    if not stories:
+        raise ValueError("stories must hold at least one, got none")
+    for name, frames in stories.items():
+        if not frames:
+            raise ValueError(f"stories[{name!r}] must hold at least one frame, got none")
+    identity = f"stepper-{uuid.uuid4().hex[:12]}"
+    options = "".join(f"<option>{html.escape(name)}</option>" for name in stories)
+    bodies = "".join(
+        f"<div data-story>{''.join(f'<div>{frame}</div>' for frame in frames)}</div>" for frames in stories.values()
+    )
+    most = max(map(len, stories.values())) - 1
+    return (
+        f'<div id="{identity}" class="lectures-stepper" role="group" aria-label="{html.escape(choice)}">'
+        f'<p><label for="{identity}-c">{html.escape(choice)}</label> <select id="{identity}-c">{options}</select></p>'
+        f'<p><label for="{identity}-s">{html.escape(step)}</label> '
+        f'<input id="{identity}-s" type="range" min="0" max="{most}" value="0" step="1"> <output></output></p>'
+        f'<div aria-live="polite">{bodies}</div>'
+        f"<script>{SCRIPT % {'id': identity}}</script></div>"
+    )
