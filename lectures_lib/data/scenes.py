@@ -66,9 +66,7 @@ def _places(rows: str) -> dict[str, str]:
     return {key.replace("_", " the "): chinese for key, chinese in _table(rows).items()}
 
 
-ADJECTIVES = _table(
-    "young 年轻的  old 年老的  tall 高个子的  happy 快乐的  tired 疲惫的  small 小  big 大"
-)
+ADJECTIVES = _table("young 年轻的  old 年老的  tall 高个子的  happy 快乐的  tired 疲惫的  small 小  big 大")
 COLOURS = _table(
     "red 红色的  blue 蓝色的  green 绿色的  yellow 黄色的  black 黑色的  white 白色的  "
     "brown 棕色的  grey 灰色的  orange 橙色的  purple 紫色的  pink 粉色的"
@@ -146,18 +144,15 @@ NOUNS = {noun.english: noun for noun in _ROWS}
 SHORT = {"man": "人"}  # a plain "a man" is sometimes said with this word alone: 人在骑马
 
 _STREETS = _places(
-    "on_street 街上  on_bridge 桥上  on_square 广场上  in_city 城市里  in_village 村子里  "
-    "on_farm 农场里"
+    "on_street 街上  on_bridge 桥上  on_square 广场上  in_city 城市里  in_village 村子里  on_farm 农场里"
 )
 _SHORES = _places("by_river 河边  by_lake 湖边  on_beach 海滩上")
 _GREEN = _places(
-    "in_park 公园里  in_garden 花园里  on_grass 草地上  in_field 田野里  in_forest 森林里  "
-    "on_mountain 山上"
+    "in_park 公园里  in_garden 花园里  on_grass 草地上  in_field 田野里  in_forest 森林里  on_mountain 山上"
 )
 _WILD = _places("in_desert 沙漠里  in_snow 雪地里")
 _INDOORS = _places(
-    "in_kitchen 厨房里  in_room 房间里  in_classroom 教室里  in_library 图书馆里  in_shop 商店里  "
-    "in_station 车站里"
+    "in_kitchen 厨房里  in_room 房间里  in_classroom 教室里  in_library 图书馆里  in_shop 商店里  in_station 车站里"
 )
 _WATER = _places("in_lake 湖里  in_river 河里  in_sea 大海里  in_pool 游泳池里")
 _AFLOAT = _places("on_lake 湖上  on_river 河上  on_sea 大海上")
@@ -172,10 +167,7 @@ _ANIMALS = f"{_WALKERS} bird duck fish butterfly"
 _MOUNTS = "horse zebra camel elephant donkey bicycle motorcycle"
 _CATTLE = "horse camel donkey cow sheep"
 _VEHICLES = "bicycle motorcycle car bus truck boat sled"
-_THINGS = (
-    "book newspaper letter map box chair table umbrella ball cup hat "
-    "apple banana carrot cake flower tree"
-)
+_THINGS = "book newspaper letter map box chair table umbrella ball cup hat apple banana carrot cake flower tree"
 
 INTRANSITIVE = (
     Verb("sleeping", "睡觉", _GREEN | _INDOORS, f"{_PEOPLE} dog cat"),
@@ -374,9 +366,7 @@ def _predicate(verb: str, object_: str | None, colour: str | None, progressive: 
     return _Phrase(english + thing.english, chinese + thing.chinese, links)
 
 
-def _noun_phrase(
-    role: str, word: str, kind: str, quality: str | None, qualities: Mapping[str, str]
-) -> _Phrase:
+def _noun_phrase(role: str, word: str, kind: str, quality: str | None, qualities: Mapping[str, str]) -> _Phrase:
     noun = _look_up(role, word, NOUNS)
     english, chinese = (word,), (noun.chinese,)
     if quality is not None:
@@ -391,9 +381,7 @@ def _place(place: str | None) -> _Phrase:
     if place is None:
         return _Phrase()
     chinese = _look_up("place", place, PLACES)
-    return _Phrase(
-        tuple(place.split()), ("在", chinese[:-1], chinese[-1]), ((0, 0), (0, 2), (2, 1))
-    )
+    return _Phrase(tuple(place.split()), ("在", chinese[:-1], chinese[-1]), ((0, 0), (0, 2), (2, 1)))
 
 
 @cache
@@ -509,9 +497,7 @@ def _pool(held_out: bool) -> _Pool:
 
 
 @no_type_check  # a wrong type gets the ValueError below, not the runtime type checker's error
-def sample_scenes(
-    n: int, *, seed: int, clauses: int | tuple[int, int] = (1, 2), split: Split = "train"
-) -> list[Scene]:
+def sample_scenes(n: int, *, seed: int, clauses: int | tuple[int, int] = (1, 2), split: Split = "train") -> list[Scene]:
     """Draw `n` scenes: the same list for the same arguments, on every platform.
 
     A longer list starts with the shorter one. (PCG64's raw numbers: NumPy keeps that stream.)
@@ -533,9 +519,7 @@ def sample_scenes(
             raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r}")
     pair = clauses if isinstance(clauses, tuple) and len(clauses) == 2 else (clauses, clauses)
     if not all(map(_is_whole, pair)) or not 1 <= pair[0] <= pair[1] <= MAX_CLAUSES:
-        raise ValueError(
-            f"clauses must be 1 to {MAX_CLAUSES}, or (low, high) within that, got {clauses!r}"
-        )
+        raise ValueError(f"clauses must be 1 to {MAX_CLAUSES}, or (low, high) within that, got {clauses!r}")
     if not isinstance(split, str) or split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     low, high = pair
@@ -545,9 +529,7 @@ def sample_scenes(
     numbers = raw.astype(np.int64).reshape(n, width)
     counts = low + numbers[:, 0] % (high - low + 1)
     used = np.arange(high) < counts[:, None]  # (n, high)
-    drawn = _pool(split == "composition").clauses(
-        numbers[:, 1:].reshape(n, high, _Pool.numbers)[used]
-    )
+    drawn = _pool(split == "composition").clauses(numbers[:, 1:].reshape(n, high, _Pool.numbers)[used])
     ends = counts.cumsum()
     spans = zip((ends - counts).tolist(), ends.tolist(), strict=True)
     return [Scene(tuple(drawn[start:end])) for start, end in spans]
@@ -592,9 +574,7 @@ def parse_english(sentence: str) -> Scene:
     for position, word in enumerate(words, start=1):
         if word not in english_words():
             near = get_close_matches(word, english_words()) or ["all are in english_words()"]
-            raise ValueError(
-                f"sentence has an unknown word {position}, {word!r}; near: {', '.join(near)}"
-            )
+            raise ValueError(f"sentence has an unknown word {position}, {word!r}; near: {', '.join(near)}")
     matches = [_pattern().fullmatch(part) for part in " ".join(words).split(" and ")]
     if None in matches:
         raise ValueError(

@@ -48,7 +48,9 @@ def as_tensor(name: str, answer: Any, shape: tuple[int, ...]) -> Tensor:
 
 def close(one: Tensor | float, other: Tensor | float) -> bool:
     """Whether two results are the same up to rounding."""
-    return torch.allclose(torch.as_tensor(one, dtype=torch.float64), torch.as_tensor(other, dtype=torch.float64), atol=1e-5)
+    return torch.allclose(
+        torch.as_tensor(one, dtype=torch.float64), torch.as_tensor(other, dtype=torch.float64), atol=1e-5
+    )
 
 
 def _describe(answer: Any) -> str:

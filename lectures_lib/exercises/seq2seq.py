@@ -26,7 +26,9 @@ def check_context_size(answer: Any, *, n_layers: int, d_hidden: int, n_tokens: i
         return
     mistakes = {
         n_tokens * d_hidden: "you counted one hidden state a token; the decoder gets the last one only.",
-        n_tokens * n_layers * d_hidden: "you counted the states of every token; the decoder gets those after the last one only.",
+        n_tokens
+        * n_layers
+        * d_hidden: "you counted the states of every token; the decoder gets those after the last one only.",
         n_tokens: "that is the number of tokens; each of them changes the state, but none of them enlarges it.",
         2 * n_layers * d_hidden: "you counted twice: an LSTM hands over two vectors a layer, a GRU hands over one.",
     }
@@ -53,20 +55,30 @@ def check_shift_right(answer: Callable[[list[int]], Any]) -> None:
         right("At every place the decoder sees the words before, and is asked for the next one.")
         return
     if shown == wanted:
-        raise WrongAnswer("both lists are the same: the decoder is shown the very word it is asked for, and learns to copy.")
+        raise WrongAnswer(
+            "both lists are the same: the decoder is shown the very word it is asked for, and learns to copy."
+        )
     if (shown, wanted) == ([*target, EOS_ID], [BOS_ID, *target]):
         raise WrongAnswer("shifted to the wrong side: your decoder is asked for the word before, not the next one.")
     if len(shown) != len(wanted):
-        raise WrongAnswer(f"both lists must be equally long, one answer a place; yours have {len(shown)} and {len(wanted)}.")
+        raise WrongAnswer(
+            f"both lists must be equally long, one answer a place; yours have {len(shown)} and {len(wanted)}."
+        )
     if BOS_ID not in shown:
         raise WrongAnswer("nothing starts the decoder: its input must begin with BOS_ID.")
     if EOS_ID not in wanted:
-        raise WrongAnswer("nothing stops the decoder: its target must end with EOS_ID, or it never learns when to stop.")
+        raise WrongAnswer(
+            "nothing stops the decoder: its target must end with EOS_ID, or it never learns when to stop."
+        )
     if EOS_ID in shown:
-        raise WrongAnswer("the decoder is shown EOS_ID, after which there is nothing to say: leave it out of the input.")
+        raise WrongAnswer(
+            "the decoder is shown EOS_ID, after which there is nothing to say: leave it out of the input."
+        )
     if BOS_ID in wanted:
         raise WrongAnswer("the decoder is asked to say BOS_ID, which it is always given: leave it out of the target.")
-    raise WrongAnswer(f"for the target {target} yours gives {shown} and {wanted}: write both under each other and compare.")
+    raise WrongAnswer(
+        f"for the target {target} yours gives {shown} and {wanted}: write both under each other and compare."
+    )
 
 
 def check_masked_mean(answer: Callable[[Tensor, Tensor], Any]) -> None:
@@ -88,9 +100,15 @@ def check_masked_mean(answer: Callable[[Tensor, Tensor], Any]) -> None:
     per_sentence = torch.stack([row[m].mean() for row, m in zip(losses, mask, strict=True)])
     mistakes = [
         (losses.mean(), "you averaged over the padding as well: its losses mean nothing."),
-        (kept.sum() / mask.numel(), "the sum leaves the padding out, but the count does not: divide by the real tokens."),
+        (
+            kept.sum() / mask.numel(),
+            "the sum leaves the padding out, but the count does not: divide by the real tokens.",
+        ),
         (kept.sum(), "that is the sum; divide it by the number of real tokens."),
-        (per_sentence.mean(), "you averaged each sentence first, so one word of a short sentence weighs as much as four of a long one."),
+        (
+            per_sentence.mean(),
+            "you averaged each sentence first, so one word of a short sentence weighs as much as four of a long one.",
+        ),
         (losses[~mask].mean(), "the mask is upside down: True marks a real token here."),
     ]
     for wrong, message in mistakes:
@@ -141,9 +159,13 @@ def check_greedy(answer: Callable[[Any, int], Any]) -> None:
     if words[:1] == [BOS_ID]:
         raise WrongAnswer("BOS_ID was given to the decoder, not said by it: leave it out.")
     if words[:2] == [5, 5]:
-        raise WrongAnswer("it says the same word for ever: step returns a new state, and that is the one to go on from.")
+        raise WrongAnswer(
+            "it says the same word for ever: step returns a new state, and that is the one to go on from."
+        )
     if words[:2] == [5, 9]:
-        raise WrongAnswer("after the first word it loses its way: give the word it has said to the next step, not BOS_ID again.")
+        raise WrongAnswer(
+            "after the first word it loses its way: give the word it has said to the next step, not BOS_ID again."
+        )
     if words[:1] == [3]:
         raise WrongAnswer("that is the least probable word: take the argmax of the scores.")
     raise WrongAnswer(f"it should say [5, 6, 7, 8] and says {words}.")
@@ -171,7 +193,9 @@ def check_gru_cell(answer: Callable[[Tensor, Tensor, nn.GRUCell], Any]) -> None:
         for wrong, message in _gru_mistakes(x, hidden, cell):
             if close(new, wrong):
                 raise WrongAnswer(message)
-    raise WrongAnswer(f"the values differ by up to {(new - cell(x, hidden)).abs().max():.3g}: check one gate after the other.")
+    raise WrongAnswer(
+        f"the values differ by up to {(new - cell(x, hidden)).abs().max():.3g}: check one gate after the other."
+    )
 
 
 def _gru_mistakes(x: Tensor, hidden: Tensor, cell: nn.GRUCell) -> Sequence[tuple[Tensor, str]]:
@@ -186,11 +210,26 @@ def _gru_mistakes(x: Tensor, hidden: Tensor, cell: nn.GRUCell) -> Sequence[tuple
     n = torch.tanh(unbiased[0][2] + r * unbiased[1][2])
     gates_swapped = torch.tanh(i_n + update * h_n)
     return [
-        (update * candidate + (1 - update) * hidden, "the update gate is upside down: z near 1 keeps the old state here."),
-        ((1 - update) * no_reset + update * hidden, "the reset gate is not used: it multiplies the old state's part of the candidate."),
-        ((1 - update) * before + update * hidden, "you reset the state before the matrix, as Cho et al. do; PyTorch resets after it."),
-        ((1 - update) * torch.sigmoid(i_n + reset * h_n) + update * hidden, "the candidate goes through tanh, not through the sigmoid."),
+        (
+            update * candidate + (1 - update) * hidden,
+            "the update gate is upside down: z near 1 keeps the old state here.",
+        ),
+        (
+            (1 - update) * no_reset + update * hidden,
+            "the reset gate is not used: it multiplies the old state's part of the candidate.",
+        ),
+        (
+            (1 - update) * before + update * hidden,
+            "you reset the state before the matrix, as Cho et al. do; PyTorch resets after it.",
+        ),
+        (
+            (1 - update) * torch.sigmoid(i_n + reset * h_n) + update * hidden,
+            "the candidate goes through tanh, not through the sigmoid.",
+        ),
         ((1 - z) * n + z * hidden, "the biases are missing: bias_ih and bias_hh."),
         (candidate, "that is the candidate alone: the update gate mixes it with the old state."),
-        ((1 - reset) * gates_swapped + reset * hidden, "reset and update are swapped: the rows of the weights come as r, z, n."),
+        (
+            (1 - reset) * gates_swapped + reset * hidden,
+            "reset and update are swapped: the rows of the weights come as r, z, n.",
+        ),
     ]

@@ -60,7 +60,9 @@ def hardware() -> str:
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
     else:
-        where = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores, {_cpu()}"
+        where = (
+            f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores, {_cpu()}"
+        )
     return f"{where}, torch {torch.__version__.split('+')[0]}, Python {platform.python_version()}"
 
 

@@ -1,6 +1,6 @@
 """Train a translation model on real sentences and measure it on held-out ones.
 
-    python -m lectures_lib.experiments translation --model seq2seq --data multi30k --pair de-en
+python -m lectures_lib.experiments translation --model seq2seq --data multi30k --pair de-en
 """
 
 from __future__ import annotations
@@ -88,8 +88,7 @@ def main(arguments: list[str]) -> None:
     load, splits = DATA[options.data]
     train, validation, test = (load(split, source, target)[: options.limit] for split in splits)
     vocabularies = [
-        Vocabulary.bpe((pair[side] for pair in train), size=recipe.vocabulary[side], lowercase=True)
-        for side in (0, 1)
+        Vocabulary.bpe((pair[side] for pair in train), size=recipe.vocabulary[side], lowercase=True) for side in (0, 1)
     ]
     torch.manual_seed(options.seed)
     model = recipe.build(len(vocabularies[0]), len(vocabularies[1])).to(choose_device())

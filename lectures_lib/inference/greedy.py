@@ -38,8 +38,7 @@ def greedy(
     """
     if not 0 <= min_new_tokens <= max_new_tokens or max_new_tokens < 1:
         raise ValueError(
-            "max_new_tokens must be at least 1 and not below min_new_tokens, "
-            f"got {max_new_tokens} and {min_new_tokens}"
+            f"max_new_tokens must be at least 1 and not below min_new_tokens, got {max_new_tokens} and {min_new_tokens}"
         )
     state = model.start(source, source_lengths)
     tokens = torch.full((source.shape[0],), BOS_ID, device=source.device)

@@ -80,9 +80,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.rnn = _rnn(config, config.d_embedding, bidirectional=config.bidirectional)
 
-    def forward(
-        self, source: Int[Tensor, "batch time"], lengths: Int[Tensor, "*lengths"]
-    ) -> DecoderState:
+    def forward(self, source: Int[Tensor, "batch time"], lengths: Int[Tensor, "*lengths"]) -> DecoderState:
         """The state the decoder starts from. Padding is never read (packed sequences).
 
         `lengths` counts each row's tokens and lives on the CPU.

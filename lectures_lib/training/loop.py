@@ -193,9 +193,7 @@ def _log(history: History, step: int, losses: list[Tensor], norms: list[Tensor],
     """Move the means since the last entry into the history. Here, and only here, the loop waits for the device."""
     mean = torch.stack(losses).mean().item()
     if not math.isfinite(mean):
-        raise ValueError(
-            f"the loss became {mean} before step {step}: try a lower learning rate or stronger clipping"
-        )
+        raise ValueError(f"the loss became {mean} before step {step}: try a lower learning rate or stronger clipping")
     history.step.append(step)
     history.loss.append(mean)
     history.gradient_norm.append(torch.stack(norms).mean().item())

@@ -48,7 +48,9 @@ def bars_by_group(
     return figure
 
 
-def lines(series: Mapping[str, tuple[Sequence[int | float], Sequence[int | float]]], *, xlabel: str, ylabel: str) -> Figure:
+def lines(
+    series: Mapping[str, tuple[Sequence[int | float], Sequence[int | float]]], *, xlabel: str, ylabel: str
+) -> Figure:
     """Lines with dots, one a name: measured times by length, for example."""
     if not series:
         raise ValueError("series must hold at least one line, got none")

@@ -354,9 +354,7 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_numpy_integers_are_whole_numbers_too():
-    assert sample_scenes(np.int64(2), seed=np.uint8(1), clauses=np.int32(2)) == sample_scenes(
-        2, seed=1, clauses=2
-    )
+    assert sample_scenes(np.int64(2), seed=np.uint8(1), clauses=np.int32(2)) == sample_scenes(2, seed=1, clauses=2)
 
 
 @pytest.mark.parametrize(

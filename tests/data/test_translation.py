@@ -32,7 +32,7 @@ def write_multi30k(folder, monkeypatch, **sides: bytes):
 
 
 def test_multi30k_pairs_the_lines_of_two_files(cache, monkeypatch):
-    write_multi30k(cache, monkeypatch, de="Ein Mann.\nZwei Hunde.\n".encode(), en=b"A man.\nTwo dogs.\n")
+    write_multi30k(cache, monkeypatch, de=b"Ein Mann.\nZwei Hunde.\n", en=b"A man.\nTwo dogs.\n")
     assert multi30k("val") == [("Ein Mann.", "A man."), ("Zwei Hunde.", "Two dogs.")]
 
 

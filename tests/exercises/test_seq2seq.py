@@ -65,7 +65,9 @@ def greedy_ignores_the_limit(model, most):
     return greedy(model, 100)
 
 
-def gru(x, hidden, cell, *, order="rzn", reset=True, flip=False, candidate=torch.tanh, bias=True, mix=True, early=False):
+def gru(
+    x, hidden, cell, *, order="rzn", reset=True, flip=False, candidate=torch.tanh, bias=True, mix=True, early=False
+):
     b_i, b_h = (cell.bias_ih, cell.bias_hh) if bias else (0, 0)
     i = dict(zip(order, (x @ cell.weight_ih.T + b_i).chunk(3, -1), strict=True))
     h = dict(zip(order, (hidden @ cell.weight_hh.T + b_h).chunk(3, -1), strict=True))

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from lectures_lib.training import average_loss, fit, load_weights, warmup_cosine
 
 sys.path.insert(0, str(Path(__file__).parent))
-import small  # noqa: E402
+import small
 
 
 def train(model=None, **options):
