@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import os
 import pathlib
 import re
 import time
@@ -36,6 +37,8 @@ LANGUAGE = {
     "mimetype": "text/x-python",
     "pygments_lexer": "ipython3",
 }
+# Tells a kernel that its outputs will be read on a static page: what needs a running notebook shows a sentence instead.
+os.environ["LECTURES_STATIC"] = "1"
 RECORDING = pytest.StashKey["Recording"]()
 
 # Runs in the kernel, in a namespace of its own. ru_maxrss would do, but on Linux it starts from the size of the

@@ -31,14 +31,16 @@ class Claim:
     unit: str = ""
     caveat: str = ""
     interval: tuple[float, float] | None = None
+    seeds: tuple[float, ...] = ()
     chapter: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether the measured value lies on the promised side of the threshold."""
+        """Whether the measured value, and that of every seed, lies on the promised side of the threshold."""
+        values = (self.measured, *self.seeds)
         if self.better == "above":
-            return self.measured >= self.threshold
-        return self.measured <= self.threshold
+            return min(values) >= self.threshold
+        return max(values) <= self.threshold
 
     def as_dict(self) -> dict[str, Any]:
         """The claim as it stands in the ledger: plain JSON types, with the verdict."""
@@ -53,6 +55,7 @@ class Claim:
             "better": self.better,
             "caveat": self.caveat,
             "interval": None if self.interval is None else list(self.interval),
+            "seeds": list(self.seeds),
         }
 
     @classmethod
@@ -61,6 +64,7 @@ class Claim:
         fields = {name: value for name, value in entry.items() if name != "holds"}
         if fields.get("interval") is not None:
             fields["interval"] = tuple(fields["interval"])
+        fields["seeds"] = tuple(fields.get("seeds", ()))
         return cls(**{**fields, "chapter": chapter or fields.get("chapter", "")})
 
     @property
@@ -74,7 +78,15 @@ class Claim:
         unit = f" {self.unit}" if self.unit else ""
         spread = "" if self.interval is None else " [{:.4g}, {:.4g}]".format(*self.interval)
         sign = "≥" if self.better == "above" else "≤"
-        return f"measured {self.measured:.4g}{spread}{unit}, claimed {sign} {self.threshold:.4g}{unit}"
+        return (
+            f"measured {self.measured:.4g}{spread}{unit}{self._over_seeds}, claimed {sign} {self.threshold:.4g}{unit}"
+        )
+
+    @property
+    def _over_seeds(self) -> str:
+        if not self.seeds:
+            return ""
+        return f" (over {len(self.seeds)} seeds {min(self.seeds):.4g} to {max(self.seeds):.4g})"
 
     def _ipython_display_(self) -> None:
         """Nothing: `record_claim` has shown the claim, and a cell that ends with the call must not show it twice."""
@@ -90,6 +102,7 @@ def record_claim(
     unit: str = "",
     caveat: str = "",
     interval: Sequence[SupportsFloat] | None = None,
+    seeds: Sequence[SupportsFloat] = (),
 ) -> Claim:
     """Show a claim with its verdict and put it on record.
 
@@ -115,6 +128,7 @@ def record_claim(
         unit=unit,
         caveat=caveat,
         interval=_interval(interval, measured),
+        seeds=tuple(_finite("seeds", value) for value in seeds),
     )
     _show(claim)
     return claim

@@ -37,6 +37,27 @@ def write_result(
     temporary.replace(path)
 
 
+def load_result(name: str, folder: str | Path | None = None) -> dict[str, Any]:
+    """A committed result by its name, for a chapter to quote.
+
+    Looks in `folder`, else where the library has them: in `results/` of the repository, or in the installed package.
+
+    Raises:
+        FileNotFoundError: there is no such result; the message says how to make one.
+        ValueError: the file is damaged.
+    """
+    folders = [Path(folder)] if folder else [Path(__file__).parents[n] / "results" for n in (2, 1)]
+    path = next((f / f"{name}.json" for f in folders if (f / f"{name}.json").is_file()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"there is no result {name!r} in {folders[0]}: run the experiment that writes it (python -m lectures_lib.experiments)"
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
 def command() -> str:
     """The command line as somebody else would type it."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
