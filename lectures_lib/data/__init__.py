@@ -1,0 +1,1 @@
+"""Data: the world of scenes, corpora and their downloads, vocabularies, batches."""

@@ -20,8 +20,8 @@ BATCHES_SORTED_TOGETHER = 50  # long enough for even lengths within a batch, sho
 class PairBatch:
     """Some sentence pairs as rectangles of integers, filled up with padding.
 
-    `source` ends with `<eos>`; `target` begins with `<bos>` and ends with `<eos>`. `source_lengths` counts the tokens of
-    each source, `<eos>` included; it stays on the CPU, where PyTorch's packed sequences want it.
+    `source` ends with `<eos>`; `target` begins with `<bos>` and ends with `<eos>`. `source_lengths` counts the tokens
+    of each source, `<eos>` included; it stays on the CPU, where PyTorch's packed sequences want it.
     """
 
     source: Int[Tensor, "batch source_time"]
@@ -42,6 +42,7 @@ class PairBatch:
         return self.target[:, 1:]
 
     def to(self, device: torch.device) -> PairBatch:
+        """The batch on another device; the lengths stay on the CPU."""
         return PairBatch(self.source.to(device), self.source_lengths, self.target.to(device))
 
     def shard(self, index: int, count: int) -> PairBatch:
@@ -82,8 +83,8 @@ class BucketedBatches:
     """The batches of every epoch: shuffled, yet with sentences of nearly equal length side by side.
 
     `batches(epoch)` gives the same batches whenever it is asked for the same epoch, so that a training run that was
-    stopped can go on where it was. Shuffle, sort by length within groups of `BATCHES_SORTED_TOGETHER` batches, cut, and
-    shuffle the batches.
+    stopped can go on where it was. Shuffle, sort by length within groups of `BATCHES_SORTED_TOGETHER` batches, cut,
+    and shuffle the batches.
     """
 
     def __init__(self, pairs: Sequence[IdPair], *, batch_size: int, seed: int = 0) -> None:
@@ -100,6 +101,7 @@ class BucketedBatches:
         return -(-len(self.pairs) // self.batch_size)
 
     def __call__(self, epoch: int) -> Iterator[PairBatch]:
+        """The batches of an epoch, one after the other."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.pairs), generator=generator).tolist()
         group = self.batch_size * BATCHES_SORTED_TOGETHER

@@ -21,9 +21,9 @@ def data_folder() -> Path:
 def fetch(name: str, *, url: str, sha256: str | None) -> Path:
     """The path of a data file, which is downloaded if the cache does not have it.
 
-    `name` is its place in the cache, such as "multi30k/train.de.gz". With a `sha256` the file is checked, be it cached or
-    fresh; a download that breaks off or is not what was expected leaves nothing behind. `sha256=None` is for the rare
-    file that grows over time.
+    `name` is its place in the cache, such as "multi30k/train.de.gz". With a `sha256` the file is checked, be it cached
+    or fresh; a download that breaks off or is not what was expected leaves nothing behind. `sha256=None` is for the
+    rare file that grows over time.
 
     Raises:
         FileNotFoundError: the file is not there and cannot be downloaded.

@@ -115,10 +115,12 @@ class Vocabulary:
         return cls.from_json(Path(path).read_text(encoding="utf-8"), name=str(path))
 
     def to_json(self) -> str:
+        """The table as JSON text, the format of the `tokenizers` library."""
         return self._tokenizer.to_str()
 
     @classmethod
     def from_json(cls, text: str, *, name: str = "text") -> Vocabulary:
+        """The vocabulary of such a text; `name` stands in the error. Raises ValueError if it is none."""
         try:
             return cls(Tokenizer.from_str(text))
         except Exception as error:  # the tokenizers library raises bare Exception

@@ -8,8 +8,8 @@ from torch import Tensor
 def sequential_depth(result: Tensor) -> int:
     """The number of recorded operations on the longest path from `result` back to its inputs.
 
-    However many cores there are, this many operations must run one after the other. It counts what autograd has recorded,
-    so it is the same on every machine.
+    However many cores there are, this many operations must run one after the other. It counts what autograd has
+    recorded, so it is the same on every machine.
 
     Raises:
         ValueError: `result` was computed without gradients, so nothing was recorded.

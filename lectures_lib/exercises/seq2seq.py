@@ -124,9 +124,11 @@ class ScriptedModel:
     """
 
     def start(self) -> int:
+        """The first state."""
         return 0
 
     def step(self, token: int, state: int) -> tuple[Tensor, int]:
+        """Scores of the next of ten tokens, and the next state."""
         expected = BOS_ID if state == 0 else 4 + state
         following = [5, 6, 7, 8, EOS_ID][state] if state < 5 and token == expected else 9
         scores = torch.zeros(10)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from lectures_lib.experiments.record import commit
+
 EXPERIMENTS = {
     "translation": "a translation model on Multi30k or Tatoeba, from the cache folder",
     "seq2seq_claims": "the claims of the chapter seq2seq over several seeds",
@@ -12,6 +14,8 @@ EXPERIMENTS = {
 
 
 def main(arguments: list[str]) -> int:
+    """Run the experiment that the first argument names; the exit status is 2 for bad input."""
+    commit()  # what runs is the code as it stands now, not as it will stand when the run ends
     if not arguments or arguments[0] not in EXPERIMENTS:
         print("usage: python -m lectures_lib.experiments NAME [options]\n", file=sys.stderr)
         for name, what in EXPERIMENTS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import platform
@@ -50,7 +51,8 @@ def load_result(name: str, folder: str | Path | None = None) -> dict[str, Any]:
     path = next((f / f"{name}.json" for f in folders if (f / f"{name}.json").is_file()), None)
     if path is None:
         raise FileNotFoundError(
-            f"there is no result {name!r} in {folders[0]}: run the experiment that writes it (python -m lectures_lib.experiments)"
+            f"there is no result {name!r} in {folders[0]}: "
+            "run the experiment that writes it (python -m lectures_lib.experiments)"
         )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -65,8 +67,9 @@ def command() -> str:
     return " ".join(["python", program, *sys.argv[1:]])
 
 
+@functools.cache
 def commit() -> str:
-    """The commit of the code that ran, marked where tracked files of the library were changed since."""
+    """The commit of the code at the first call, marked where tracked files of the library differed from it."""
     try:
         head = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "lectures_lib")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lectures_lib.data.batching import BucketedBatches, PairBatch
-from lectures_lib.data.scenes import Scene, sample_scenes
+from lectures_lib.data.scenes import sample_scenes
 from lectures_lib.data.vocabulary import PAD_ID, Vocabulary
 from lectures_lib.device import choose_device
 from lectures_lib.evaluation import bleu, exact_match, sequential_depth
@@ -144,7 +144,7 @@ def main(arguments: list[str]) -> None:
         torch.manual_seed(seed)
         cell = nn.GRUCell(64, 192).to(choose_device())
         depth = {length: sequential_depth(read_one_by_one(cell, length)) for length in (128, 256)}
-        times = {length: seconds(lambda n=length: read_one_by_one(cell, n)) for length in (64, 256)}
+        times = {length: seconds(lambda cell=cell, n=length: read_one_by_one(cell, n)) for length in (64, 256)}
         by_seed.append(claims(scores, depth, times))
         by_clauses.append(scores)
         print(f"seed {seed}: {by_seed[-1]}", flush=True)

@@ -80,6 +80,7 @@ def sequence_loss(label_smoothing: float = 0.0) -> Callable[[nn.Module, PairBatc
 
 
 def main(arguments: list[str]) -> None:
+    """Train, measure, and write the result file."""
     options = _options(arguments)
     recipe = RECIPES[options.model]
     if options.epochs:
@@ -175,5 +176,7 @@ def _translated(model: nn.Module, pairs: SentencePairs, vocabularies: list[Vocab
         "bleu": score.score,
         "bleu_signature": score.signature,
         "exact_match": exact_match(said, [sentence.lower() for sentence in true]),
-        "examples": [[source, reference, ours] for (source, reference), ours in list(zip(pairs, said))[:5]],
+        "examples": [
+            [source, reference, ours] for (source, reference), ours in list(zip(pairs, said, strict=True))[:5]
+        ],
     }

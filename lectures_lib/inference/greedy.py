@@ -15,9 +15,13 @@ from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 class StepwiseModel(Protocol):
     """A model that writes one token at a time."""
 
-    def start(self, source: Tensor, source_lengths: Tensor) -> Any: ...
+    def start(self, source: Tensor, source_lengths: Tensor) -> Any:
+        """The state before the first token."""
+        ...
 
-    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]: ...
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Logits (batch, vocabulary) of the token after `tokens`, and the next state."""
+        ...
 
 
 @torch.no_grad()

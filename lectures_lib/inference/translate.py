@@ -24,8 +24,8 @@ def translate(
     """Translate sentences greedily, in their order. The model is in evaluation mode meanwhile.
 
     Raises:
-        ValueError: a sentence is empty, longer than the model's limit, or has words the vocabulary does not know (unless
-            `unknown` is "replace").
+        ValueError: a sentence is empty, longer than the model's limit, or has words the vocabulary does not know
+            (unless `unknown` is "replace").
     """
     ids = [source_vocabulary.encode(sentence, unknown=unknown) for sentence in sentences]
     limit = model.config.max_length - 1  # one place is for <eos>

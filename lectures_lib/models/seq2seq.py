@@ -21,9 +21,9 @@ CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 class Seq2SeqConfig:
     """The sizes of an encoder–decoder.
 
-    `bidirectional` lets half of the encoder's hidden units read from the right. `peek` shows the context to the decoder at
-    every step (Cho et al. 2014), instead of only at the first (Sutskever et al. 2014). `max_length` is the longest source
-    in tokens, `<eos>` included.
+    `bidirectional` lets half of the encoder's hidden units read from the right. `peek` shows the context to the decoder
+    at every step (Cho et al. 2014), instead of only at the first (Sutskever et al. 2014). `max_length` is the longest
+    source in tokens, `<eos>` included.
     """
 
     source_vocabulary: int

@@ -46,6 +46,7 @@ def describe(model: nn.Module) -> str:
 
 
 def check_model(model: nn.Module, metadata: Mapping[str, str], path: str | Path) -> None:
+    """Raise ValueError if a file's metadata is not of this model."""
     stored, present = metadata.get("model", "a model without a name"), describe(model)
     if stored != present:
         raise ValueError(f"{path} is a checkpoint of {stored}; the model at hand is {present}")

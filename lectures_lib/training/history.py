@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class History:
     """Numbers by step. `loss[i]` is the mean training loss since the entry before, at step `step[i]`.
 
-    `validation` holds (step, measurements) pairs; `seconds[i]` is the time since training began, interruptions left out.
+    `validation` holds (step, measurements) pairs; `seconds[i]` is the time since training began, without interruptions.
     """
 
     step: list[int] = field(default_factory=list)
@@ -19,6 +19,7 @@ class History:
     validation: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
     def as_dict(self) -> dict:
+        """Everything as JSON can hold it."""
         return {
             "step": self.step,
             "loss": self.loss,
@@ -29,5 +30,6 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict) -> History:
+        """The history that `as_dict` wrote down."""
         history = cls(**{**values, "validation": [(step, dict(v)) for step, v in values["validation"]]})
         return history

@@ -1,7 +1,7 @@
 """Widgets that need no kernel: precomputed pictures, a choice and a slider.
 
-They are plain HTML with a few lines of script, so the same widget works in Jupyter, on Colab and in the static pages, with
-the mouse and from the keyboard.
+They are plain HTML with a few lines of script, so the same widget works in Jupyter, on Colab and in the static pages,
+with the mouse and from the keyboard.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import html
 import uuid
 from collections.abc import Mapping, Sequence
 
-# The scripts finds its own element by its id: several widgets may stand on one page.
+# The script finds its own element by its id: several widgets may stand on one page.
 SCRIPT = """
 (() => {
   const root = document.getElementById("%(id)s");
-  const choice = root.querySelector("select"), slider = root.querySelector("input"), label = root.querySelector("output");
+  const [choice, slider, label] = ["select", "input", "output"].map((name) => root.querySelector(name));
   const stories = [...root.querySelectorAll("[data-story]")];
   const update = () => {
     stories.forEach((story, s) => {

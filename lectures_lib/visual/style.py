@@ -1,7 +1,7 @@
 """One house style for all figures: the same colour means the same thing in every chapter.
 
-Ink is a mid tone and the ground is transparent, so a figure is legible in the light and in the dark theme. The colours are
-those of Okabe and Ito, which readers with any kind of colour blindness can tell apart.
+Ink is a mid tone and the ground is transparent, so a figure is legible in the light and in the dark theme. The colours
+are those of Okabe and Ito, which readers with any kind of colour blindness can tell apart.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_agrees_with_the_equations_forward_and_backward(options):
     for ours, theirs in zip(logits, rows, strict=True):
         assert_close(ours[: len(theirs)], theirs, atol=1e-5, rtol=1e-5)
     parameters = list(model.parameters())
-    ours = torch.autograd.grad(sum(l[: len(r)].sin().sum() for l, r in zip(logits, rows, strict=True)), parameters)
+    ours = torch.autograd.grad(sum(a[: len(b)].sin().sum() for a, b in zip(logits, rows, strict=True)), parameters)
     theirs = torch.autograd.grad(sum(r.sin().sum() for r in rows), parameters)
     for a, b in zip(ours, theirs, strict=True):
         assert_close(a, b, atol=1e-5, rtol=1e-5)
