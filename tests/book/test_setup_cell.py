@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 
 import pytest
 
@@ -26,13 +27,13 @@ def dependencies():
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A git repository with the package's metadata: all that pip needs to see of it."""
+    """A git repository with what belongs to the package."""
     folder = tmp_path_factory.mktemp("clone") / "course"
     folder.mkdir()
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    (folder / "README.md").write_text("The course.\n")
-    (folder / "lectures_lib").mkdir()
-    (folder / "lectures_lib" / "__init__.py").touch()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("lectures_lib", "results"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "All"]):
         subprocess.run([*git, *command], cwd=folder, check=True)
@@ -137,14 +138,14 @@ def test_where_the_library_is_the_cell_does_nothing(tmp_path):
 def test_with_no_address_the_cell_says_what_to_do(colab_python, tmp_path):
     done, install = run_cell(colab_python, tmp_path, colab.SETUP_CELL)
     assert done.returncode != 0
-    assert "lectures_lib is missing: `pip install -e .` in the book's folder" in done.stdout
+    assert "On your machine: `pip install -e .` in the book's folder. On Colab: " in done.stdout
     assert install == {}
 
 
 def test_the_cell_is_short():
     lines = colab.SETUP_CELL.splitlines()
     assert len(lines) <= 15
-    assert max(map(len, lines)) <= 92
+    assert max(map(len, lines)) <= 120
 
 
 def test_filling_changes_one_line_and_needs_exactly_one_place():
@@ -153,6 +154,16 @@ def test_filling_changes_one_line_and_needs_exactly_one_place():
     assert changed == ['REPOSITORY, COMMIT = "https://github.com/owner/name", "abc"']
     with pytest.raises(ValueError, match="exactly once"):
         colab.fill(source, "https://github.com/owner/name", "abc")
+
+
+def test_the_wheel_holds_every_room_and_the_results(clone, tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, clone]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {p.relative_to(ROOT).as_posix() for p in (ROOT / "lectures_lib").rglob("*.py")}
+    wanted |= {f"lectures_lib/results/{p.name}" for p in (ROOT / "results").glob("*.json")}
+    assert wanted <= held
 
 
 @pytest.fixture
