@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from docutils import nodes
@@ -81,7 +82,7 @@ class ClaimsTable(_Table):
         )  # fmt: skip
         texts = (
             claim["statement"],
-            f"{claim['measured']:.4g}{spread}{unit}",
+            f"{claim['measured']:.4g}{spread}{unit}{_over_seeds(claim.get('seeds'))}",
             f"{sign} {claim['threshold']:.4g}{unit}",
             "yes" if claim["holds"] else "NO",
             claim["caveat"] or "–",
@@ -92,7 +93,7 @@ class ClaimsTable(_Table):
 class ResultsTable(_Table):
     """`{results-table}`: what the experiments measured, `results/*.json`."""
 
-    headings = ("Experiment", "Measured", "Command", "Seed", "Hardware", "Commit", "Date")
+    headings = ("Experiment", "Measured", "How to measure it again")
     nothing = "No experiment has left a result yet."
 
     def rows(self, root: pathlib.Path) -> list[nodes.row]:  # noqa: D102
@@ -101,24 +102,35 @@ class ResultsTable(_Table):
         for path in sorted((root / "results").glob("*.json")):
             self.env.note_dependency(str(path))
             result = json.loads(path.read_text(encoding="utf-8"))
-            measured = "; ".join(f"{name} {_short(value)}" for name, value in result["measured"].items())
-            texts = (
-                nodes.Text(result["name"]),
-                nodes.Text(measured),
-                nodes.literal("", result["command"]),
-                *(nodes.Text(_short(result[name])) for name in ("seed", "hardware")),
-                nodes.literal("", str(result["commit"])[:12]),
-                nodes.Text(str(result["date"])),
-            )
-            rows.append(self._row(list(texts)))
+            measured = "; ".join(f"{name} {text}" for name, text in _measured(result["measured"]))
+            how = nodes.inline("", "", nodes.literal("", result["command"]))
+            seed = _short(result["seed"])
+            how += nodes.Text(f" at commit {str(result['commit'])[:12]}; seed {seed}; {result['hardware']}; ")
+            how += nodes.Text(str(result["date"]))
+            rows.append(self._row([nodes.Text(result["name"]), nodes.Text(measured), how]))
         return rows
 
 
+def _measured(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and texts of what fits into a table: numbers, words, numbers over seeds. The file has the rest."""
+    for name, value in values.items():
+        if isinstance(value, int | float | str):
+            yield name.replace("_", " "), _short(value)
+        elif isinstance(value, dict):
+            yield from _measured(value)
+        elif value and all(isinstance(part, int | float) for part in value):
+            yield name, f"{min(value):.4g} to {max(value):.4g}"
+
+
+def _over_seeds(seeds: list[float] | None) -> str:
+    return f"; {min(seeds):.4g} to {max(seeds):.4g} over {len(seeds)} seeds" if seeds else ""
+
+
 def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(_short, value))
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

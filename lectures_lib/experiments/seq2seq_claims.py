@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> None:
         settings={**dataclasses.asdict(recipe), "thresholds": Thresholds()._asdict()},
         measured={
             "claims": {name: [values[name] for values in by_seed] for name in by_seed[0]},
-            "bleu_by_clauses": {n: [scores[n]["bleu"] for scores in by_clauses] for n in by_clauses[0]},
-            "exact_by_clauses": {n: [scores[n]["exact"] for scores in by_clauses] for n in by_clauses[0]},
+            "bleu_by_clauses": {f"BLEU at {n}": [scores[n]["bleu"] for scores in by_clauses] for n in by_clauses[0]},
+            "exact_by_clauses": {f"exact at {n}": [scores[n]["exact"] for scores in by_clauses] for n in by_clauses[0]},
         },
     )
