@@ -190,7 +190,8 @@ def _show(claim: Claim) -> None:
     caveat = f"<br><small>It does not show: {html.escape(claim.caveat)}</small>" if claim.caveat else ""
     # currentColor follows the theme, so the line is as legible in the dark as in the light.
     rich = (
-        '<div class="lectures-claim" style="border-left: 0.25em solid currentColor; padding-left: 0.75em">'
+        '<div class="lectures-claim" style="border-left: 0.25em solid currentColor; padding-left: 0.75em; '
+        'margin: 0.75em 0">'
         f"<strong>{claim.verdict}</strong> {html.escape(claim.statement)}<br>{html.escape(claim.numbers)}{caveat}</div>"
     )
     try:

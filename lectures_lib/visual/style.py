@@ -20,6 +20,8 @@ SOURCE, TARGET = "#0072B2", "#D55E00"  # what is read, what is written
 MEMORY = "#009E73"  # hidden states, the context
 ACCENT, MUTED = "#CC79A7", "#999999"
 
+WIDEST_WHOLE = 7.0  # inches; wider pictures scroll sideways on a narrow screen
+
 STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -64,14 +66,21 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def as_img(figure: Figure, alt: str) -> str:
-    """The figure as one self-contained `<img>` element; closes the figure."""
+    """The figure as one self-contained piece of HTML; closes the figure."""
     if not alt.strip():
         raise ValueError("alt must say what is to be seen, got an empty text")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with house_style():  # what is drawn is drawn, but how letters are stored is decided here
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    wide = figure.get_figwidth() > WIDEST_WHOLE
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (
+    size = "min-width: 40rem; max-width: none" if wide else "max-width: 100%"
+    image = (
         f'<img class="dark-light lectures-figure" alt="{html.escape(alt, quote=True)}" '
-        f'style="max-width: 100%; height: auto" src="data:image/svg+xml;base64,{data}">'
+        f'style="{size}; height: auto" src="data:image/svg+xml;base64,{data}">'
     )
+    if not wide:
+        return image
+    # On a telephone a wide picture would shrink until nobody can read it: let it scroll instead, by keyboard too.
+    return f'<div tabindex="0" role="region" aria-label="A wide picture" style="overflow-x: auto">{image}</div>'

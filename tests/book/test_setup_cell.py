@@ -145,7 +145,7 @@ def test_with_no_address_the_cell_says_what_to_do(colab_python, tmp_path):
 def test_the_cell_is_short():
     lines = colab.SETUP_CELL.splitlines()
     assert len(lines) <= 15
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) <= 82
 
 
 def test_filling_changes_one_line_and_needs_exactly_one_place():
