@@ -20,6 +20,7 @@ from lectures_lib.experiments.seq2seq_claims import (
     claims,
     read_one_by_one,
     read_side_by_side,
+    seconds,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,13 @@ def test_reading_one_by_one_is_what_the_cell_does_and_side_by_side_does_not_wait
         hidden = cell(torch.ones(1, 3), hidden)
     torch.testing.assert_close(read_one_by_one(cell, 5), hidden)
     assert read_side_by_side(layer, 5).shape == (1, 4)
+
+
+def test_every_task_runs_in_turn_once_to_warm_up_and_then_as_often_as_asked():
+    order = []
+    best = seconds([lambda: order.append("a"), lambda: order.append("b")], repeats=3)
+    assert order == ["a", "b"] * 4
+    assert all(0 <= value < float("inf") for value in best)
 
 
 def test_the_claims_are_the_ratios_they_say():
