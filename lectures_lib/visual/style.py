@@ -75,7 +75,7 @@ def as_img(figure: Figure, alt: str) -> str:
     wide = figure.get_figwidth() > WIDEST_WHOLE
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
-    size = "min-width: 40rem; max-width: none" if wide else "max-width: 100%"
+    size = "width: 100%; min-width: 40rem; max-width: none" if wide else "max-width: 100%"
     image = (
         f'<img class="dark-light lectures-figure" alt="{html.escape(alt, quote=True)}" '
         f'style="{size}; height: auto" src="data:image/svg+xml;base64,{data}">'

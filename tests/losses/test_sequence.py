@@ -41,3 +41,9 @@ def test_only_padding_costs_nothing_and_has_finite_gradients():
 def test_shapes_that_do_not_fit_are_shown():
     with pytest.raises(ValueError, match=r"\(2, 3\), got \(2, 4\)"):
         next_token_loss(torch.zeros(2, 3, 5), torch.zeros(2, 4, dtype=torch.long), padding=0)
+
+
+def test_runs_where_no_tensor_may_be_made_on_the_cpu():
+    logits = torch.zeros(2, 3, 5, device="meta")
+    total, count = next_token_loss(logits, torch.zeros(2, 3, dtype=torch.long, device="meta"), padding=0)
+    assert (total.device.type, count.device.type) == ("meta", "meta")

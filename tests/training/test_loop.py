@@ -15,6 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small
 
 
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Bit for bit is a promise for the CPU: a GPU may add numbers in another order."""
+    monkeypatch.setenv("LECTURES_DEVICE", "cpu")
+
+
 def train(model=None, **options):
     model = model or small.model(dropout=0.2)
     options = {"steps": small.STEPS, "learning_rate": 1e-2, "progress": False, **options}
@@ -35,18 +41,18 @@ def test_a_run_really_learns_to_copy():
     assert not model.training
 
 
-def test_the_same_seed_gives_the_same_weights_bit_for_bit():
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(on_cpu):
     first, second = train(seed=5)[0], train(seed=5)[0]
     assert_close(weights(first), weights(second), rtol=0, atol=0)
 
 
-def test_another_seed_draws_another_dropout():
+def test_another_seed_draws_another_dropout(on_cpu):
     first, second = train(seed=5)[0], train(seed=6)[0]
     assert not torch.equal(first.encoder.embed.weight, second.encoder.embed.weight)
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 9])
-def test_stopping_and_going_on_gives_the_weights_of_not_stopping_bit_for_bit(tmp_path, stop_at):
+def test_stopping_and_going_on_gives_the_weights_of_not_stopping_bit_for_bit(on_cpu, tmp_path, stop_at):
     schedule = warmup_cosine(small.STEPS, warmup=3)
     whole, history = train(schedule=schedule, log_every=1)
     path = tmp_path / "run.safetensors"
@@ -57,7 +63,7 @@ def test_stopping_and_going_on_gives_the_weights_of_not_stopping_bit_for_bit(tmp
     assert resumed_history.step == list(range(1, small.STEPS + 1))
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
+def test_a_finished_run_is_not_trained_again(on_cpu, tmp_path):
     path = tmp_path / "run.safetensors"
     first, history = train(checkpoint=path)
     second, again = train(small.model(0.2, seed=3), checkpoint=path)
@@ -65,7 +71,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert again.loss == history.loss
 
 
-def test_another_models_checkpoint_is_refused_and_left_alone(tmp_path):
+def test_another_models_checkpoint_is_refused_and_left_alone(on_cpu, tmp_path):
     path = tmp_path / "run.safetensors"
     train(checkpoint=path)
     content = path.read_bytes()
@@ -74,7 +80,7 @@ def test_another_models_checkpoint_is_refused_and_left_alone(tmp_path):
     assert path.read_bytes() == content
 
 
-def test_an_update_follows_the_mean_over_tokens():
+def test_an_update_follows_the_mean_over_tokens(on_cpu):
     """One step of plain gradient descent, by hand."""
     model, batch = small.model(), next(small.batches()(0))
     total, count = small.loss(model, batch)
@@ -85,7 +91,7 @@ def test_an_update_follows_the_mean_over_tokens():
         assert_close(ours.detach(), theirs, atol=1e-6, rtol=1e-5)
 
 
-def test_clipping_limits_the_update():
+def test_clipping_limits_the_update(on_cpu):
     model = small.model()
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
     fit(model, small.loss, small.batches(), steps=1, learning_rate=1.0, clip=0.01, optimizer=torch.optim.SGD)
@@ -117,7 +123,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run():
 def test_bf16_learns_too_and_leaves_a_float32_model():
     model, history = train(small.model(), steps=60, precision="bf16")
     assert history.loss[-1] < history.loss[0]
-    batch = next(small.batches()(0))
+    batch = next(small.batches()(0)).to(next(model.parameters()).device)
     with torch.no_grad():
         assert small.loss(model, batch)[0].dtype == torch.float32
     assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -1,0 +1,1 @@
+"""Speed, measured beside a peer in one run: `make bench`. Nothing here is a test."""
