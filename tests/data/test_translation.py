@@ -167,16 +167,14 @@ def test_no_file_and_no_network_says_what_to_do(cache):
         fetch("words/hello.txt", url="http://127.0.0.1:9/hello.txt", sha256=HELLO)
 
 
-def real_data() -> Path | None:
-    for folder in (os.environ.get("LECTURES_DATA", ""), Path(__file__).parents[3] / "shared" / "data"):
-        if folder and (Path(folder) / "multi30k" / "train.de.gz").is_file():
-            return Path(folder)
-    return None
+REAL_DATA = Path(os.environ.get("LECTURES_DATA") or "nowhere")
 
 
-@pytest.mark.skipif(real_data() is None, reason="Multi30k and Tatoeba are not in LECTURES_DATA")
-def test_the_real_files_have_the_published_sizes(monkeypatch):
-    monkeypatch.setenv("LECTURES_DATA", str(real_data()))
+@pytest.mark.skipif(
+    not all((REAL_DATA / name).is_file() for name in ("multi30k/train.de.gz", "tatoeba/cmn.txt")),
+    reason="Multi30k and Tatoeba are not in the folder LECTURES_DATA",
+)
+def test_the_real_files_have_the_published_sizes():
     assert [len(multi30k(split)) for split in ("train", "val", "test_2016_flickr")] == [29_000, 1_014, 1_000]
     assert multi30k("train")[0][1] == "Two young, White males are outside near many bushes."
     assert len(tatoeba()) > 20_000

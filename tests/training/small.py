@@ -1,5 +1,6 @@
 """A training run of seconds, used by the tests and, under torchrun, by two processes at once."""
 
+import os
 import sys
 
 import torch
@@ -32,5 +33,5 @@ def batches(batch_size=7):
 if __name__ == "__main__":
     trained = model()
     fit(trained, loss, batches(batch_size=10), steps=STEPS, learning_rate=1e-2, progress=False)
-    if int(__import__("os").environ.get("RANK", "0")) == 0:
+    if os.environ.get("RANK", "0") == "0":
         save_weights(trained, sys.argv[1])
