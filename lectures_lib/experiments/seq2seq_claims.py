@@ -17,14 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lectures_lib.data.batching import BucketedBatches, PairBatch
+from lectures_lib.data.batching import BucketedBatches
 from lectures_lib.data.scenes import sample_scenes
-from lectures_lib.data.vocabulary import PAD_ID, Vocabulary
+from lectures_lib.data.vocabulary import Vocabulary
 from lectures_lib.device import choose_device
 from lectures_lib.evaluation import bleu, exact_match, sequential_depth
 from lectures_lib.experiments.record import write_result
+from lectures_lib.experiments.translation import sequence_loss
 from lectures_lib.inference import translate
-from lectures_lib.losses import next_token_loss
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from lectures_lib.training import History, fit, warmup_cosine
 
@@ -52,12 +52,6 @@ class Thresholds(NamedTuple):
     time_ratio: float = 2.5  # seconds for 256 tokens over seconds for 64
 
 
-def teacher_forcing_loss(model: nn.Module, batch: PairBatch) -> tuple[Tensor, Tensor]:
-    """Show the true words before, ask for the next one."""
-    logits = model(batch.source, batch.source_lengths, batch.decoder_input)
-    return next_token_loss(logits, batch.decoder_target, padding=PAD_ID)
-
-
 def chinese_to_english(seed: int, recipe: Recipe) -> tuple[Seq2Seq, Vocabulary, Vocabulary, History]:
     """Train the chapter's model: (model, Chinese vocabulary, English vocabulary, history)."""
     scenes = sample_scenes(recipe.scenes, seed=seed, clauses=recipe.clauses)
@@ -68,7 +62,7 @@ def chinese_to_english(seed: int, recipe: Recipe) -> tuple[Seq2Seq, Vocabulary, 
     model = Seq2Seq(Seq2SeqConfig.tiny(len(chinese), len(english))).to(choose_device())
     history = fit(
         model,
-        teacher_forcing_loss,
+        sequence_loss(),
         BucketedBatches(pairs, batch_size=recipe.batch_size, seed=seed),
         steps=recipe.steps,
         seed=seed,
