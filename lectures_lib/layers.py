@@ -1,0 +1,174 @@
+"""The parts between attentions: positions, point-wise feed-forward, residual connection with layer normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+
+
+def sinusoidal_positions(length: int, d_model: int) -> Float[Tensor, "length d_model"]:
+    """The position table of the paper: sines in the even columns, cosines in the odd ones.
+
+    PE(pos, 2i) = sin(pos / 10000^(2i/d_model)) and PE(pos, 2i+1) = cos(pos / 10000^(2i/d_model)).
+
+    Raises:
+        ValueError: `length` is below 1, or `d_model` is not an even number of at least 2.
+
+    Source: Vaswani et al. 2017, section 3.5. (Their code, and Marian, put all sines before all cosines.)
+    """
+    if length < 1:
+        raise ValueError(f"length must be at least 1, got {length}")
+    if d_model < 2 or d_model % 2:
+        raise ValueError(f"d_model must be an even number of at least 2, got {d_model}")
+    position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
+    wavelength = 10_000 ** (torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
+    angle = position / wavelength  # (length, d_model / 2)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(start_dim=1).float()
+
+
+class SinusoidalPositions(nn.Module):
+    """Adds the fixed table of sines and cosines. It has no parameters and is not stored with the weights."""
+
+    table: Tensor
+
+    def __init__(self, max_length: int, d_model: int) -> None:
+        super().__init__()
+        with torch.device("cpu"):  # sines of a meta tensor are nothing: the table is always real
+            table = sinusoidal_positions(max_length, d_model)
+        self.register_buffer("table", table.to(torch.empty(0).device), persistent=False)
+
+    def forward(self, x: Float[Tensor, "batch time d_model"], start: int = 0) -> Float[Tensor, "batch time d_model"]:
+        """`x` plus the rows of positions `start`, `start` + 1, …
+
+        Raises:
+            ValueError: the last position lies beyond the table.
+        """
+        return x + _rows(self.table, start, x.shape[1])
+
+
+class LearnedPositions(nn.Module):
+    """Adds a table that is learned like any other weight.
+
+    Source: Gehring et al. 2017, section 3.1; Vaswani et al. 2017, table 3, row E.
+    """
+
+    def __init__(self, max_length: int, d_model: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(max_length, d_model))
+        nn.init.normal_(self.table, std=d_model**-0.5)
+
+    def forward(self, x: Float[Tensor, "batch time d_model"], start: int = 0) -> Float[Tensor, "batch time d_model"]:
+        """`x` plus the rows of positions `start`, `start` + 1, …
+
+        Raises:
+            ValueError: the last position lies beyond the table.
+        """
+        return x + _rows(self.table, start, x.shape[1])
+
+
+def _rows(table: Tensor, start: int, time: int) -> Tensor:
+    if start + time > len(table):
+        raise ValueError(f"the position table has {len(table)} rows, got a sequence of {start + time}")
+    return table[start : start + time]
+
+
+class Dropout(nn.Module):
+    """Sets a share `p` of the numbers to zero and scales the others by 1/(1 - p), while training.
+
+    On a CPU most of dropout's time goes into random numbers. This one draws eight bytes at once and compares each with a
+    threshold, so `p` is rounded to a multiple of 1/256 there; elsewhere it is PyTorch's own.
+
+    Raises:
+        ValueError: `p` is outside [0, 1).
+
+    Source: Srivastava et al. 2014, section 10 ("inverted" dropout).
+    """
+
+    def __init__(self, p: int | float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p must lie in [0, 1), got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` of any shape, with some of its numbers gone."""
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        threshold = min(max(round(self.p * 256), 1), 255)
+        return x * random_keep(x, threshold).to(x.dtype).mul_(256 / (256 - threshold))
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"p={self.p}"
+
+
+def random_keep(x: Tensor, threshold: int) -> Tensor:
+    """Booleans of the shape of `x`, each False with probability `threshold` / 256; drawn on the CPU."""
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
+    words.random_(-(2**63), None)  # all 64 bits: without a range the sign bit would always be 0
+    return (words.view(torch.uint8)[: x.numel()] >= threshold).view(x.shape)
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a bend between them, applied to each position alike and by itself.
+
+    Source: Vaswani et al. 2017, equation 2.
+    """
+
+    def __init__(self, d_model: int, d_feed_forward: int, activation: str = "relu") -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
+        self.widen = nn.Linear(d_model, d_feed_forward)
+        self.narrow = nn.Linear(d_feed_forward, d_model)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """max(0, x W₁ + b₁) W₂ + b₂, or with another activation."""
+        return self.narrow(self.activation(self.widen(x)))
+
+
+NORMS = ("post", "pre", "none")
+
+
+class Residual(nn.Module):
+    """What a layer's part is wrapped in: add its output to its input, and normalise.
+
+    `norm="post"` is the paper's LayerNorm(x + f(x)); `"pre"` is x + f(LayerNorm(x)), easier to train when deep; `"none"`
+    leaves the normalisation out and `residual=False` the addition: both only to see what is lost.
+
+    Sources: He et al. 2016; Ba et al. 2016; Vaswani et al. 2017, section 5.4; "pre": Xiong et al. 2020.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        dropout: int | float = 0.0,
+        norm: str = "post",
+        residual: bool = True,
+        epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"norm must be one of {NORMS}, got {norm!r}")
+        self.kind, self.residual = norm, residual
+        self.norm = nn.Identity() if norm == "none" else nn.LayerNorm(d_model, eps=epsilon)
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "*batch d_model"], part: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """`part` is the attention or the feed-forward: a function that keeps the shape."""
+        y = self.dropout(part(self.norm(x) if self.kind == "pre" else x))
+        if self.residual:
+            y = x + y
+        return self.norm(y) if self.kind == "post" else y
