@@ -42,7 +42,9 @@ class Recipe:
     label_smoothing: float = 0.1
 
 
-def _seq2seq(cell: str) -> Callable[[int, int], nn.Module]:
+def _seq2seq(cell: str, **attention: str | bool) -> Callable[[int, int], nn.Module]:
+    """A recurrent encoder–decoder; without attention it is shown the context at every step instead."""
+
     def build(source_vocabulary: int, target_vocabulary: int) -> nn.Module:
         return Seq2Seq(
             Seq2SeqConfig(
@@ -52,8 +54,9 @@ def _seq2seq(cell: str) -> Callable[[int, int], nn.Module]:
                 d_hidden=512,
                 cell=cell,
                 bidirectional=True,
-                peek=True,
+                peek=not attention,
                 dropout=0.3,
+                **attention,
             )
         )
 
@@ -80,6 +83,9 @@ def _transformer(source_vocabulary: int, target_vocabulary: int) -> nn.Module:
 RECIPES = {
     "seq2seq": Recipe(_seq2seq("gru"), vocabulary=(6_000, 4_000), epochs=12),
     "seq2seq-lstm": Recipe(_seq2seq("lstm"), vocabulary=(6_000, 4_000), epochs=12),
+    "attention": Recipe(
+        _seq2seq("gru", attention="multiplicative", input_feeding=True), vocabulary=(6_000, 4_000), epochs=12
+    ),
     "transformer": Recipe(
         _transformer, vocabulary=6_000, epochs=28, learning_rate=2e-3, warmup=1_000, betas=(0.9, 0.98)
     ),
