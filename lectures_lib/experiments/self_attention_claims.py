@@ -47,6 +47,9 @@ class Recipe:
     warmup: int = 50
     test_sentences: int = 200
     test_seed: int = 1
+    question_steps: int = 600  # for the two questions
+    question_tokens: int = 16
+    question_length: int = 12
     keys: int = 16  # that one query looks at, for the saturation
     queries: int = 2_000
 
@@ -55,12 +58,15 @@ class Thresholds(NamedTuple):
     """What the chapter claims.
 
     The two of the saturation follow from a calculation: with 16 keys and scores of spread 32 the two best lie about 14
-    apart, which leaves a fifth of the gradient. That of the heads was set before any model was trained.
+    apart, which leaves a fifth of the gradient. Those of the heads were set before the models they speak of were
+    trained for the first time.
     """
 
     scaled_flat: float = 0.8  # smallest over largest gradient norm, d from 4 to 1024, with 1/√d
     unscaled_collapse: float = 0.3  # gradient norm at d = 1024 over that at d = 4, without
     heads_differ: float = 0.1  # bits between two heads after training, mean over the pairs
+    two_right: float = 0.95  # share of right answers to two questions at once, heads started at random
+    alike_right: float = 0.75  # the same, heads started alike: one pattern can serve one question, that is about a half
     future_masked: int = 0  # pairs (output, later input) with a gradient that is not exactly zero
     future_open: float = 1.0  # the share of them without the mask
 
@@ -72,22 +78,25 @@ class NextWord(nn.Module):
     other words has come through its attention.
     """
 
-    def __init__(self, vocabulary: int, d_model: int, n_heads: int, max_length: int = 40) -> None:
+    def __init__(
+        self, vocabulary: int, d_model: int, n_heads: int, *, outputs: int | None = None, max_length: int = 40
+    ) -> None:
         super().__init__()
         self.embed = nn.Embedding(vocabulary, d_model)
         self.positions = LearnedPositions(max_length, d_model)
         self.norm_in = nn.LayerNorm(d_model)
         self.attention = SelfAttention(d_model, n_heads)
         self.norm_out = nn.LayerNorm(d_model)
-        self.to_logits = nn.Linear(d_model, vocabulary)
+        self.to_logits = nn.Linear(d_model, outputs or vocabulary)
         nn.init.normal_(self.embed.weight, std=d_model**-0.5)
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], *, look_ahead: bool = True
-    ) -> Float[Tensor, "batch time vocabulary"]:
-        """Scores of the word after each; `look_ahead=False` leaves the mask out, to see what then happens.
+    ) -> Float[Tensor, "batch time outputs"]:
+        """Scores of the word after each, or of `outputs` other things.
 
-        Padding stands at the end, where the look-ahead mask hides it; without that mask it gets its own.
+        `look_ahead=False` leaves the mask out, to see what then happens. Padding stands at the end, where the
+        look-ahead mask hides it; without that mask it gets its own.
 
         Raises:
             ValueError: the sequence is longer than the table of positions.
@@ -164,6 +173,77 @@ def divergence(model: NextWord, batches: Sequence[PairBatch]) -> Float[Tensor, "
         total += matrix.cpu() * int(queries.sum())
         count += int(queries.sum())
     return total / count
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """Sequences of random tokens. At each place from the third on: which token stood one place before, and which two?
+
+    A weighted sum of both tokens does not say which came first, so a single pattern of attention cannot answer both.
+    """
+
+    tokens: Int[Tensor, "batch time"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def answers(self) -> Int[Tensor, "batch answered 2"]:
+        """The tokens one and two places before, for the places from the third on."""
+        return torch.stack([self.tokens[:, 1:-1], self.tokens[:, :-2]], dim=-1)
+
+    def to(self, device: torch.device) -> Questions:
+        """The batch on another device."""
+        return Questions(self.tokens.to(device))
+
+    def shard(self, index: int, count: int) -> Questions:
+        """Every `count`-th row from `index` on."""
+        return Questions(self.tokens[index::count])
+
+
+def questions(seed: int, recipe: Recipe) -> Questions:
+    """A batch of random sequences."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (64, recipe.question_length)
+    return Questions(torch.randint(4, 4 + recipe.question_tokens, shape, generator=generator))  # 0 to 3 are special
+
+
+def question_logits(model: NextWord, batch: Questions) -> Float[Tensor, "batch answered 2 vocabulary"]:
+    """Scores of both answers for the places from the third on."""
+    return model(batch.tokens)[:, 2:].unflatten(-1, (2, -1))
+
+
+def question_loss(model: NextWord, batch: Questions) -> tuple[Tensor, Tensor]:
+    """The loss of both answers, summed, and their number."""
+    logits, answers = question_logits(model, batch), batch.answers
+    total = F.cross_entropy(logits.flatten(0, 2), answers.flatten(), reduction="sum")
+    return total, torch.tensor(answers.numel(), device=total.device)
+
+
+def train_on_questions(seed: int, recipe: Recipe, *, start_alike: bool = False) -> NextWord:
+    """A model of two heads for the two questions; with `start_alike` the second begins as a copy of the first."""
+    torch.manual_seed(seed)
+    vocabulary = 4 + recipe.question_tokens
+    model = NextWord(vocabulary, recipe.d_model, 2, outputs=2 * vocabulary)
+    if start_alike:
+        copy_first_head(model.attention)
+    fit(
+        model,
+        question_loss,
+        lambda epoch: iter([questions(seed * 1_000_003 + epoch, recipe)]),  # new sequences at every step
+        steps=recipe.question_steps,
+        seed=seed,
+        learning_rate=recipe.learning_rate,
+        schedule=warmup_cosine(recipe.question_steps, warmup=recipe.warmup),
+    )
+    return model
+
+
+@torch.no_grad()
+def right_answers(model: NextWord, recipe: Recipe) -> list[float]:
+    """The share of right answers to (one place before, two places before) on sequences never seen in training."""
+    batch = questions(2**31 - 1, recipe).to(model.to_logits.weight.device)
+    return (question_logits(model, batch).argmax(dim=-1) == batch.answers).float().mean(dim=(0, 1)).tolist()
 
 
 @contextmanager
@@ -266,6 +346,8 @@ def claims(
         "self-attention-scaled-flat": min(scaled.values()) / max(scaled.values()),
         "self-attention-unscaled-collapse": unscaled[max(WIDTHS)] / unscaled[min(WIDTHS)],
         "self-attention-heads-differ": bits,
+        "self-attention-two-questions": sum(two_right) / 2,
+        "self-attention-heads-alike": sum(alike_right) / 2,
         "self-attention-future-masked": masked[0],
         "self-attention-future-open": unmasked[0] / unmasked[1],
     }
@@ -291,11 +373,13 @@ def main(arguments: list[str]) -> None:
         x = torch.randn(1, 12, recipe.d_model, device=choose_device())
         by_seed.append(
             claims(
-                saturation(seed, recipe, scaled=True),
-                saturation(seed, recipe, scaled=False),
-                mean_divergence(divergence(model, test)),
-                future_gradients(model.attention, x, causal=True),
-                future_gradients(model.attention, x, causal=False),
+                scaled=saturation(seed, recipe, scaled=True),
+                unscaled=saturation(seed, recipe, scaled=False),
+                bits=mean_divergence(divergence(model, test)),
+                two_right=right_answers(train_on_questions(seed, recipe), recipe),
+                alike_right=right_answers(train_on_questions(seed, recipe, start_alike=True), recipe),
+                masked=future_gradients(model.attention, x, causal=True),
+                unmasked=future_gradients(model.attention, x, causal=False),
             )
         )
         sides.append(
