@@ -1,8 +1,8 @@
 """Attention: every query looks at all keys and takes a weighted mean of their values.
 
-Masks are boolean and **True means "may attend"**, as in `torch.nn.functional.scaled_dot_product_attention`. They need only
-broadcast to (..., query, key): a padding mask is (batch, 1, 1, key), a look-ahead mask (query, key), and `&` joins them.
-A query that may attend to nothing gets zeros, and sends back zero gradients.
+Masks are boolean and **True means "may attend"**, as in `torch.nn.functional.scaled_dot_product_attention`. They need
+only broadcast to (..., query, key): a padding mask is (batch, 1, 1, key), a look-ahead mask (query, key), and `&` joins
+them. A query that may attend to nothing gets zeros, and sends back zero gradients.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def key_value_cache(
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of a sequence to itself: several attentions side by side, each on its own slice of the width.
+    """Multi-head attention of a sequence to itself: several attentions side by side, each on its slice of the width.
 
     One matrix product makes the queries, keys and values of all heads.
 

@@ -81,8 +81,8 @@ def _rows(table: Tensor, start: int, time: int) -> Tensor:
 class Dropout(nn.Module):
     """Sets a share `p` of the numbers to zero and scales the others by 1/(1 - p), while training.
 
-    On a CPU most of dropout's time goes into random numbers. This one draws eight bytes at once and compares each with a
-    threshold, so `p` is rounded to a multiple of 1/256 there; elsewhere it is PyTorch's own.
+    On a CPU most of dropout's time goes into random numbers. This one draws eight bytes at once and compares each with
+    a threshold, so `p` is rounded to a multiple of 1/256 there; elsewhere it is PyTorch's own.
 
     Raises:
         ValueError: `p` is outside [0, 1).
@@ -142,8 +142,8 @@ NORMS = ("post", "pre", "none")
 class Residual(nn.Module):
     """What a layer's part is wrapped in: add its output to its input, and normalise.
 
-    `norm="post"` is the paper's LayerNorm(x + f(x)); `"pre"` is x + f(LayerNorm(x)), easier to train when deep; `"none"`
-    leaves the normalisation out and `residual=False` the addition: both only to see what is lost.
+    `norm="post"` is the paper's LayerNorm(x + f(x)); `"pre"` is x + f(LayerNorm(x)), easier to train when deep;
+    `"none"` leaves the normalisation out and `residual=False` the addition: both only to see what is lost.
 
     Sources: He et al. 2016; Ba et al. 2016; Vaswani et al. 2017, section 5.4; "pre": Xiong et al. 2020.
     """

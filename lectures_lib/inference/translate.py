@@ -8,6 +8,7 @@ from torch import nn
 
 from lectures_lib.data.batching import source_batch
 from lectures_lib.data.vocabulary import Text, Vocabulary
+from lectures_lib.inference.beam import beam_search
 from lectures_lib.inference.greedy import greedy
 
 
@@ -19,13 +20,14 @@ def translate(
     *,
     max_new_tokens: int = 100,
     batch_size: int = 128,
+    beam_size: int = 1,
     unknown: str = "error",
 ) -> list[str]:
-    """Translate sentences greedily, in their order. The model is in evaluation mode meanwhile.
+    """Translate sentences, in their order: greedily, or with a beam. The model is in evaluation mode meanwhile.
 
     Raises:
         ValueError: a sentence is empty, longer than the model's limit, or has words the vocabulary does not know
-            (unless `unknown` is "replace").
+            (unless `unknown` is "replace"); `beam_size` is below 1.
     """
     ids = [source_vocabulary.encode(sentence, unknown=unknown) for sentence in sentences]
     limit = model.config.max_length - 1  # one place is for <eos>
@@ -40,7 +42,12 @@ def translate(
     for first in range(0, len(ids), batch_size):
         chosen = by_length[first : first + batch_size]
         source, lengths = source_batch([ids[i] for i in chosen])
-        said = greedy(model, source.to(device), lengths, max_new_tokens=max_new_tokens)
+        source = source.to(device)
+        if beam_size == 1:
+            said = greedy(model, source, lengths, max_new_tokens=max_new_tokens)
+        else:
+            found = beam_search(model, source, lengths, beam_size=beam_size, max_new_tokens=max_new_tokens)
+            said = found.tokens[:, 0]
         for index, tokens in zip(chosen, said.tolist(), strict=True):
             translations[index] = target_vocabulary.decode(tokens)
     model.train(was_training)

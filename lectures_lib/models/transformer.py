@@ -31,9 +31,9 @@ POSITIONS = {"sinusoidal": SinusoidalPositions, "learned": LearnedPositions}
 class TransformerConfig:
     """The sizes of an encoder–decoder Transformer.
 
-    `shared_vocabulary` gives source and target one embedding table; the output layer always shares the target's table, as
-    in the paper. `norm` is "post" (the paper), "pre" or "none"; `residual=False` removes the residual connections; both
-    are there for experiments. `logits_bias` adds a bias to the logits, which Marian has and the paper has not.
+    `shared_vocabulary` gives source and target one embedding table; the output layer always shares the target's table,
+    as in the paper. `norm` is "post" (the paper), "pre" or "none"; `residual=False` removes the residual connections;
+    both are there for experiments. `logits_bias` adds a bias to the logits, which Marian has and the paper has not.
     `max_length` is the longest sequence, on either side, that the position table reaches.
     """
 
@@ -102,9 +102,9 @@ class TransformerConfig:
 class DecodingState(NamedTuple):
     """All that the decoder needs between two steps.
 
-    `memory` holds every layer's keys and values of the encoder's output, each (sentences, heads, source_time, d_head), and
-    `memory_mask` (sentences, 1, 1, source_time) is True at tokens. `caches` hold the decoder's own keys and values, for
-    `group` rows a sentence: the hypotheses of a beam share their sentence's memory instead of copying it.
+    `memory` holds every layer's keys and values of the encoder's output, each (sentences, heads, source_time, d_head),
+    and `memory_mask` (sentences, 1, 1, source_time) is True at tokens. `caches` hold the decoder's own keys and values,
+    for `group` rows a sentence: the hypotheses of a beam share their sentence's memory instead of copying it.
     """
 
     memory: list[tuple[Tensor, Tensor]]
@@ -174,8 +174,8 @@ class DecoderLayer(nn.Module):
 class Transformer(nn.Module):
     """Encoder and decoder, with one table for embeddings and output weights.
 
-    Padding stands at the end of a sequence: the source's is masked by its lengths, and the target's lies in the future of
-    every real token, so that the look-ahead mask hides it.
+    Padding stands at the end of a sequence: the source's is masked by its lengths, and the target's lies in the future
+    of every real token, so that the look-ahead mask hides it.
 
     Source: Vaswani et al. 2017, section 3.
     """
