@@ -36,6 +36,7 @@ class Recipe:
     vocabulary: tuple[int, int] | int  # BPE tokens of source and target; one number where they share a vocabulary
     epochs: int
     batch_size: int = 128
+    beam_size: int = 4  # for the test sentences; validation during training is greedy
     learning_rate: float = 1.5e-3
     warmup: int = 200
     betas: tuple[float, float] = (0.9, 0.999)
@@ -148,7 +149,8 @@ def main(arguments: list[str]) -> None:
     test_batches = BucketedBatches(_ids(test, vocabularies), batch_size=recipe.batch_size)(0)
     nats = average_loss(model, sequence_loss(), test_batches)
     measured = {
-        **_translated(model, test, vocabularies),
+        **_translated(model, test, vocabularies, beam_size=recipe.beam_size),
+        "bleu_greedy": _translated(model, test, vocabularies)["bleu"],
         "perplexity_per_token": math.exp(nats),
         "seconds": round(seconds),
         "target_tokens_per_second": round(trained_tokens / seconds),
@@ -198,9 +200,10 @@ def _ids(pairs: SentencePairs, vocabularies: list[Vocabulary]) -> list[IdPair]:
     return [(source.encode(a, unknown="replace"), target.encode(b, unknown="replace")) for a, b in pairs]
 
 
-def _translated(model: nn.Module, pairs: SentencePairs, vocabularies: list[Vocabulary]) -> dict:
+def _translated(model: nn.Module, pairs: SentencePairs, vocabularies: list[Vocabulary], *, beam_size: int = 1) -> dict:
     """Scores of the model's own translations; the BLEU is lower-cased, since the vocabularies are."""
-    said = translate(model, [source for source, _ in pairs], *vocabularies, unknown="replace", max_new_tokens=80)
+    sources = [source for source, _ in pairs]
+    said = translate(model, sources, *vocabularies, unknown="replace", max_new_tokens=80, beam_size=beam_size)
     true = [target for _, target in pairs]
     score = bleu(said, true, lowercase=True)
     return {

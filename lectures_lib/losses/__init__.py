@@ -5,3 +5,4 @@ spread over several processes, or gathered over several steps, be averaged as if
 """
 
 from lectures_lib.losses.sequence import next_token_loss as next_token_loss
+from lectures_lib.losses.sequence import smoothed_cross_entropy as smoothed_cross_entropy

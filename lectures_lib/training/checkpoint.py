@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,28 @@ def load_weights(model: nn.Module, path: str | Path) -> dict[str, str]:
     check_model(model, metadata, path)
     _load_state(model, tensors, path)
     return metadata
+
+
+def average_weights(model: nn.Module, paths: Sequence[str | Path]) -> None:
+    """Load the mean of several weights files into a model: the last few of a run, say, which cancels some of its noise.
+
+    Raises:
+        FileNotFoundError: one of the files is not there.
+        ValueError: there is no file, or one is damaged or of another model; the model keeps its weights then.
+
+    Source: Vaswani et al. 2017, section 6.1.
+    """
+    if not paths:
+        raise ValueError("paths must hold at least one weights file, got none")
+    total: dict[str, Tensor] = {}
+    for path in paths:
+        tensors, metadata = read_tensors(path)
+        check_model(model, metadata, path)
+        for name, tensor in tensors.items():
+            # In double precision the order of the files does not matter.
+            total[name] = total.get(name, 0) + tensor.double() if tensor.is_floating_point() else tensor
+    mean = {name: t / len(paths) if t.is_floating_point() else t for name, t in total.items()}
+    _load_state(model, {name: t.to(model.state_dict()[name].dtype) for name, t in mean.items()}, paths[0])
 
 
 def describe(model: nn.Module) -> str:

@@ -23,3 +23,18 @@ def warmup_cosine(steps: int, *, warmup: int = 0, final: float = 0.0) -> Schedul
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return factor
+
+
+def warmup_inverse_square_root(d_model: int, *, warmup: int = 4000) -> Schedule:
+    """The paper's schedule: d^-0.5 · min(s^-0.5, s · warmup^-1.5) at step s = 1, 2, …; to be used with learning rate 1.
+
+    It rises linearly for `warmup` steps and then falls with the square root of the step, without an end.
+
+    Raises:
+        ValueError: `d_model` or `warmup` is below 1.
+
+    Source: Vaswani et al. 2017, equation 3.
+    """
+    if d_model < 1 or warmup < 1:
+        raise ValueError(f"d_model and warmup must be at least 1, got {d_model} and {warmup}")
+    return lambda step: d_model**-0.5 * min((step + 1) ** -0.5, (step + 1) * warmup**-1.5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from lectures_lib.training import load_weights, save_weights
+from lectures_lib.training import average_weights, load_weights, save_weights
 from lectures_lib.training.checkpoint import load_run, save_run, write_tensors
 
 
@@ -78,3 +78,28 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         write_tensors(path, {"x": torch.ones(2)}, {"not a string": 3})
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_average_of_checkpoints_is_the_mean_of_every_weight(tmp_path):
+    models = [build(seed) for seed in range(3)]
+    paths = [tmp_path / f"{seed}.safetensors" for seed in range(3)]
+    for model, path in zip(models, paths, strict=True):
+        save_weights(model, path)
+    mean, other_order = build(7), build(8)
+    average_weights(mean, paths)
+    average_weights(other_order, paths[::-1])
+    for name, tensor in mean.state_dict().items():
+        assert_close(tensor, torch.stack([model.state_dict()[name] for model in models]).mean(0))
+        assert_close(tensor, other_order.state_dict()[name], rtol=0, atol=0)
+
+
+def test_an_average_with_another_models_file_leaves_the_model_alone(tmp_path):
+    save_weights(build(), tmp_path / "a.safetensors")
+    save_weights(build(n_layers=2), tmp_path / "b.safetensors")
+    model = build(5)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"b\.safetensors is a checkpoint of .*n_layers=2"):
+        average_weights(model, [tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
+    with pytest.raises(ValueError, match="at least one weights file"):
+        average_weights(model, [])
+    assert_close(dict(model.state_dict()), before, rtol=0, atol=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lectures_lib.training import warmup_cosine
+from lectures_lib.training import warmup_cosine, warmup_inverse_square_root
 
 
 def test_rises_then_falls_along_half_a_cosine():
@@ -17,3 +17,17 @@ def test_rises_then_falls_along_half_a_cosine():
 def test_a_warm_up_longer_than_the_run_is_refused():
     with pytest.raises(ValueError, match="got 20"):
         warmup_cosine(20, warmup=20)
+
+
+def test_the_papers_schedule_at_the_papers_numbers():
+    factor = warmup_inverse_square_root(512, warmup=4000)
+    assert factor(0) == pytest.approx(512**-0.5 * 4000**-1.5)
+    assert factor(3999) == pytest.approx(1 / (512 * 4000) ** 0.5)  # the two branches meet at the peak
+    assert factor(15_999) == pytest.approx(factor(3999) / 2)
+    assert max(range(0, 20_000, 50), key=factor) in (3950, 4000)
+
+
+@pytest.mark.parametrize(("d_model", "warmup"), [(0, 10), (8, 0)])
+def test_the_papers_schedule_needs_a_width_and_a_warm_up(d_model, warmup):
+    with pytest.raises(ValueError, match=f"got {d_model} and {warmup}"):
+        warmup_inverse_square_root(d_model, warmup=warmup)
