@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def jensen_shannon(first: Float[Tensor, "*batch key"], second: Float[Tensor, "*other key"]) -> Float[Tensor, "*batch"]:
+def jensen_shannon(first: Float[Tensor, "*batch key"], second: Float[Tensor, "*second"]) -> Float[Tensor, "*batch"]:
     """How far apart two distributions are, in bits: 0 where they are equal, 1 where they share nothing.
 
     The entropy of their mean minus the mean of their entropies. Unlike a Kullback–Leibler divergence it is symmetric,

@@ -335,9 +335,12 @@ def future_gradients(attention: SelfAttention, x: Float[Tensor, "1 time d_model"
 
 
 def claims(
+    *,
     scaled: dict[int, float],
     unscaled: dict[int, float],
     bits: float,
+    two_right: Sequence[float],
+    alike_right: Sequence[float],
     masked: tuple[int, int],
     unmasked: tuple[int, int],
 ) -> dict[str, float]:
