@@ -93,6 +93,7 @@ def attention(
     if mask is None:
         return F.scaled_dot_product_attention(query, key, value, is_causal=causal and queries > 1)
     check_mask(mask, (*query.shape[:-1], keys))
+    mask = torch.atleast_2d(mask)  # the kernel wants an axis of queries
     if causal and queries > 1:
         mask = mask & look_ahead_mask(keys, query.device)
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
