@@ -13,6 +13,14 @@ KINDS = [
     for cell in CELLS
     for peek, both, layers in ((False, False, 1), (True, True, 1), (False, True, 2))
 ]
+ATTENTIVE = [
+    dict(attention="additive"),
+    dict(attention="additive", bidirectional=True, d_encoder=10, d_readout=5),
+    dict(attention="additive", cell="lstm", n_layers=2, bidirectional=True),
+    dict(attention="multiplicative"),
+    dict(attention="multiplicative", cell="lstm", n_layers=2, bidirectional=True, d_readout=5),
+    dict(attention="multiplicative", bidirectional=True, input_feeding=True, n_layers=2),
+]
 
 
 def build(**options):
@@ -47,12 +55,11 @@ def run(model, rnn, layer, inputs, start):
     return outputs, memory
 
 
-def reference(model, source, target):
-    """The logits of one sentence pair, from the equations, without padding, packing or batches."""
+def read(model, source):
+    """The encoder of one sentence: its states after every token, and the final memory of every layer."""
     config = model.config
     lstm = config.cell == "lstm"
-    width = config.d_hidden // (2 if config.bidirectional else 1)
-    zero = torch.zeros(width)
+    zero = torch.zeros(config.encoder_width // (2 if config.bidirectional else 1))
     inputs, finals = [model.encoder.embed.weight[i] for i in source], []
     for layer in range(config.n_layers):
         start = (zero, zero) if lstm else zero
@@ -64,19 +71,70 @@ def reference(model, source, target):
             inputs = [torch.cat(pair) for pair in zip(forward, backward[::-1], strict=True)]
             final = tuple(map(torch.cat, zip(last, first, strict=True))) if lstm else torch.cat([last, first])
         finals.append(final)
-    context = finals[-1][0] if lstm else finals[-1]
-    embedded = [model.decoder.embed.weight[i] for i in target]
+    return inputs, finals
+
+
+def reference(model, source, target):
+    """The logits of one sentence pair, from the equations, without padding, packing or batches."""
+    config, decoder = model.config, model.decoder
+    states, finals = read(model, source)
+    embedded = [decoder.embed.weight[i] for i in target]
+    if config.attention == "additive":
+        return bahdanau(model, states, finals, embedded)
+    if config.attention == "multiplicative":
+        return luong(model, states, finals, embedded)
+    context = finals[-1][0] if config.cell == "lstm" else finals[-1]
     outputs = [torch.cat([e, context]) for e in embedded] if config.peek else embedded
     for layer in range(config.n_layers):
-        outputs, _ = run(model, model.decoder.rnn, f"l{layer}", outputs, finals[layer])
+        outputs, _ = run(model, decoder.rnn, f"l{layer}", outputs, finals[layer])
     if config.peek:
-        readout = model.decoder.readout
+        readout = decoder.readout
         rows = [torch.cat([o, e, context]) for o, e in zip(outputs, embedded, strict=True)]
         outputs = [torch.tanh(readout.weight @ row + readout.bias) for row in rows]
-    return torch.stack([model.decoder.to_logits.weight @ o + model.decoder.to_logits.bias for o in outputs])
+    return torch.stack([decoder.to_logits.weight @ o + decoder.to_logits.bias for o in outputs])
 
 
-@pytest.mark.parametrize("options", KINDS, ids=str)
+def move(model, memories, x):
+    """One step of all layers of the decoder; the output is the uppermost state."""
+    for layer, memory in enumerate(memories):
+        (x,), memories[layer] = run(model, model.decoder.rnn, f"l{layer}", [x], memory)
+    return x
+
+
+def bahdanau(model, states, finals, embedded):
+    """Bahdanau et al. 2015, equations 5 and 6 and appendix A.1.2: v·tanh(W s + U h), from the state before."""
+    decoder, lstm = model.decoder, model.config.cell == "lstm"
+    w, u, v = (getattr(decoder.attention, f"project_{name}").weight for name in ("query", "key", "score"))
+    memories = []
+    for final in finals:
+        final = (final[0] if lstm else final)[-decoder.bridge.in_features :]
+        hidden = torch.tanh(decoder.bridge.weight @ final + decoder.bridge.bias)
+        memories.append((hidden, torch.zeros_like(hidden)) if lstm else hidden)
+    logits = []
+    for word in embedded:
+        before = memories[-1][0] if lstm else memories[-1]
+        scores = torch.stack([(v @ torch.tanh(w @ before + u @ h))[0] for h in states])
+        context = sum(weight * h for weight, h in zip(scores.softmax(0), states, strict=True))
+        state = move(model, memories, torch.cat([word, context]))
+        seen = decoder.readout.weight @ torch.cat([state, word, context]) + decoder.readout.bias
+        logits.append(decoder.to_logits.weight @ torch.maximum(seen[::2], seen[1::2]) + decoder.to_logits.bias)
+    return torch.stack(logits)
+
+
+def luong(model, states, finals, embedded):
+    """Luong et al. 2015, equations 5, 7 and 8 ("general"): s·(W h), from the state after the word."""
+    decoder, config = model.decoder, model.config
+    memories, fed, logits = list(finals), torch.zeros(config.readout_width), []
+    for word in embedded:
+        state = move(model, memories, torch.cat([word, fed]) if config.input_feeding else word)
+        scores = torch.stack([state @ (decoder.attention.project_key.weight @ h) for h in states])
+        context = sum(weight * h for weight, h in zip(scores.softmax(0), states, strict=True))
+        fed = torch.tanh(decoder.readout.weight @ torch.cat([context, state]) + decoder.readout.bias)
+        logits.append(decoder.to_logits.weight @ fed + decoder.to_logits.bias)
+    return torch.stack(logits)
+
+
+@pytest.mark.parametrize("options", KINDS + ATTENTIVE, ids=str)
 def test_agrees_with_the_equations_forward_and_backward(options):
     model, batch = build(**options), pair_batch(PAIRS)
     logits = model(batch.source, batch.source_lengths, batch.decoder_input)
@@ -90,7 +148,7 @@ def test_agrees_with_the_equations_forward_and_backward(options):
         assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("options", KINDS + ATTENTIVE, ids=str)
 def test_a_sentence_means_the_same_alone_and_beside_a_longer_one(options):
     model = build(**options)
     alone, together = pair_batch(PAIRS[1:2]), pair_batch(PAIRS)
@@ -100,7 +158,7 @@ def test_a_sentence_means_the_same_alone_and_beside_a_longer_one(options):
     assert_close(first.context[0], second.context[1])
 
 
-@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("options", KINDS + ATTENTIVE, ids=str)
 def test_step_by_step_gives_the_logits_of_teacher_forcing(options):
     model, batch = build(**options), pair_batch(PAIRS)
     whole = model(batch.source, batch.source_lengths, batch.decoder_input)
@@ -108,6 +166,82 @@ def test_step_by_step_gives_the_logits_of_teacher_forcing(options):
     for time, tokens in enumerate(batch.decoder_input.unbind(1)):
         logits, state = model.step(tokens, state)
         assert_close(logits, whole[:, time], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", ATTENTIVE, ids=str)
+def test_padding_gets_no_weight_and_no_influence(options):
+    model, batch = build(**options), pair_batch(PAIRS)
+    weights = model.attention_weights(batch.source, batch.source_lengths, batch.decoder_input)
+    assert weights.shape == (3, 4, 5)
+    assert_close(weights.sum(-1), torch.ones(3, 4))
+    for row, length in zip(weights, batch.source_lengths, strict=True):
+        assert (row[:, :length] > 0).all()
+        assert (row[:, length:] == 0).all()
+    state = model.start(batch.source, batch.source_lengths)
+    filled = state._replace(
+        states=state.states.masked_fill(~state.mask.transpose(1, 2), 1e3),
+        keys=state.keys.masked_fill(~state.mask.transpose(1, 2), 1e3),
+    )
+    assert_close(model.decoder(batch.decoder_input, filled)[0], model.decoder(batch.decoder_input, state)[0])
+
+
+@pytest.mark.parametrize("options", ATTENTIVE, ids=str)
+def test_no_gradient_goes_to_padding(options):
+    model, batch = build(**options), pair_batch(PAIRS)
+    state = model.encoder(batch.source, batch.source_lengths)
+    states = state.states.detach().requires_grad_()
+    logits, _ = model.decoder(batch.decoder_input, model.decoder.prepare(state._replace(states=states)))
+    logits.sin().sum().backward()
+    lost = states.grad.abs().sum(-1) > 0
+    assert lost.tolist() == state.mask[:, 0].tolist()
+
+
+@pytest.mark.parametrize("options", ATTENTIVE, ids=str)
+def test_one_step_looks_where_all_steps_together_look(options):
+    model, batch = build(**options), pair_batch(PAIRS)
+    whole = model.attention_weights(batch.source, batch.source_lengths, batch.decoder_input)
+    state = model.start(batch.source, batch.source_lengths)
+    for time, tokens in enumerate(batch.decoder_input.split(1, dim=1)):
+        _, weights, state = model.decoder.look(tokens, state)
+        assert_close(weights[:, 0], whole[:, time], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", KINDS + ATTENTIVE, ids=str)
+def test_selected_rows_go_on_as_they_would_have(options):
+    model, batch = build(**options), pair_batch(PAIRS)
+    state = model.start(batch.source, batch.source_lengths)
+    _, state = model.step(batch.decoder_input[:, 0], state)
+    rows = torch.tensor([2, 0, 2, 2])
+    some, after = model.step(batch.decoder_input[rows, 1], model.select(state, rows))
+    every, _ = model.step(batch.decoder_input[:, 1], state)
+    assert_close(some, every[rows], atol=1e-6, rtol=1e-5)
+    assert after.hidden.shape[1] == 4
+
+
+@pytest.mark.parametrize("kind", ["additive", "multiplicative"])
+def test_attention_learns_to_copy_what_one_vector_cannot_hold(kind):
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(4, 12, (64, 8), generator=generator).tolist()
+    batch = pair_batch([(row, row) for row in words])
+    losses = {}
+    for attention in (None, kind):
+        torch.manual_seed(0)
+        model = Seq2Seq(Seq2SeqConfig(12, 12, d_embedding=16, d_hidden=16, bidirectional=True, attention=attention))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        for _ in range(150):
+            logits = model(batch.source, batch.source_lengths, batch.decoder_input)
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.decoder_target.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses[attention] = loss.item()
+    assert losses[kind] < 0.5 * losses[None]
+
+
+def test_without_attention_there_are_no_weights():
+    batch = pair_batch(PAIRS)
+    with pytest.raises(ValueError, match="attention must be set.*got None"):
+        build().attention_weights(batch.source, batch.source_lengths, batch.decoder_input)
 
 
 def test_the_future_has_no_influence_on_teacher_forced_logits():
@@ -124,12 +258,52 @@ def test_the_papers_lstm_has_384_million_parameters():
     assert round(sum(p.numel() for p in model.parameters()) / 1e6) == 384
 
 
+def gru(d_input, d_hidden):
+    """Three gates, each with a matrix for the input, one for the state, and PyTorch's two biases."""
+    return 3 * (d_input * d_hidden + d_hidden * d_hidden + 2 * d_hidden)
+
+
+def test_the_papers_rnnsearch_has_the_sizes_of_its_appendix():
+    with torch.device("meta"):
+        model = Seq2Seq(Seq2SeqConfig.paper("additive"))
+    m, n, readout, words = 620, 1000, 500, 30_000  # A.2.3 of Bahdanau et al. 2015; n' = n
+    embeddings = 2 * words * m
+    encoder = 2 * gru(m, n)
+    attention = n * n + n * 2 * n + n  # W, U and v
+    first_state = n * n + n
+    decoder = gru(m + 2 * n, n)
+    maxout = (n + m + 2 * n) * 2 * readout + 2 * readout
+    scores = readout * words + words
+    counted = sum(p.numel() for p in model.parameters())
+    assert counted == embeddings + encoder + attention + first_state + decoder + maxout + scores == 80_451_000
+
+
+def test_the_papers_input_feeding_lstm_has_the_sizes_of_its_section_4():
+    with torch.device("meta"):
+        model = Seq2Seq(Seq2SeqConfig.paper("multiplicative"))
+    n, words = 1000, 50_000
+    lstm = 4 * (2 * n * n + 2 * n)  # four gates
+    layers = 8 * lstm + 4 * n * n  # four in each half; the decoder's first also reads the fed readout
+    attention, readout = n * n, 2 * n * n + n
+    scores = n * words + words
+    counted = sum(p.numel() for p in model.parameters())
+    assert counted == 2 * words * n + layers + attention + readout + scores
+
+
+@pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+def test_tiny_with_attention_is_no_larger_than_without(attention):
+    sizes = [
+        sum(p.numel() for p in Seq2Seq(Seq2SeqConfig.tiny(170, 150, kind)).parameters()) for kind in (None, attention)
+    ]
+    assert sizes[1] < sizes[0]
+
+
 def test_tiny_is_small_enough_for_a_notebook():
     model = Seq2Seq(Seq2SeqConfig.tiny(170, 150))
     assert sum(p.numel() for p in model.parameters()) < 500_000
 
 
-@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("options", KINDS + ATTENTIVE, ids=str)
 def test_runs_where_no_tensor_may_be_made_on_the_cpu(options):
     with torch.device("meta"):
         model = Seq2Seq(Seq2SeqConfig(12, 11, d_embedding=6, d_hidden=8, **options))
@@ -145,6 +319,12 @@ def test_runs_where_no_tensor_may_be_made_on_the_cpu(options):
         (dict(cell="rnn"), "cell must be one of .*got 'rnn'"),
         (dict(dropout=1.0), r"dropout must lie in \[0, 1\), got 1.0"),
         (dict(n_layers=0), "n_layers must be at least 1, got 0"),
+        (dict(attention="dot"), r"attention must be None or one of \['additive', 'multiplicative'\], got 'dot'"),
+        (dict(attention="additive", peek=True), "peek must be False with attention.*got True"),
+        (dict(attention="additive", input_feeding=True), "input_feeding goes with multiplicative.*got.*'additive'"),
+        (dict(d_encoder=6), "d_encoder must be d_hidden without additive attention, got 6"),
+        (dict(attention="additive", d_encoder=7, bidirectional=True), "d_encoder must be even.*got 7"),
+        (dict(d_readout=0), "d_readout must be at least 1, got 0"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(options, message):
