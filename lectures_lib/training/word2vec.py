@@ -118,9 +118,9 @@ def fit_skip_gram(
 
     Each epoch thins the frequent words out anew. An update takes `stretches` stretches of `stretch` words, and each
     stretch meets `shared` noise words. With no `stretches` given, an update takes as many as are safe: gradients of one
-    row are added up, so a word that is met too often in one update would be moved too far. The history counts updates; its loss is that of one pair with its noise words,
-    in nats. An epoch depends on the seed and its own number only, so a model trained to `from_epoch` (of the same
-    `epochs`) ends where it would have ended in one run.
+    row are added up, so a word that is met too often in one update would be moved too far. The history counts updates;
+    its loss is that of one pair with its noise words, in nats. An epoch depends on the seed and its own number only, so
+    a model trained to `from_epoch` (of the same `epochs`) ends where it would have ended in one run.
 
     Raises:
         ValueError: a number out of range; the corpus does not fit the model; the vectors are no longer finite.

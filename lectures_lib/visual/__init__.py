@@ -5,6 +5,7 @@ from lectures_lib.visual.glue import glue
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.style import show
 from lectures_lib.visual.translation import decoding_widget, translation_box
+from lectures_lib.visual.words import position_heat_map, position_widget, window_diagram, word_map
 
 __all__ = [
     "bars_by_group",
@@ -14,6 +15,10 @@ __all__ = [
     "glue",
     "heat_strips",
     "lines",
+    "position_heat_map",
+    "position_widget",
     "show",
     "translation_box",
+    "window_diagram",
+    "word_map",
 ]
