@@ -29,7 +29,7 @@ CURVE_WIDTH, CURVE_HEIGHT, CLOCK = 420, 140, 140
 
 
 def window_diagram(words: Sequence[str], centre: int, window: int, noise: Sequence[str] = ()) -> Figure:
-    """A sentence with a centre word, arrows to its neighbours within `window`, and noise words on dotted lines below."""
+    """A sentence: a centre word, arrows to its neighbours within `window`, and noise words on dotted lines below."""
     if not 0 <= centre < len(words):
         raise ValueError(f"centre must lie between 0 and {len(words) - 1}, got {centre}")
     with house_style():
