@@ -4,6 +4,15 @@ from lectures_lib.visual.attention import attention_map, attention_maps, attenti
 from lectures_lib.visual.diagrams import encoder_decoder
 from lectures_lib.visual.glue import glue
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
+from lectures_lib.visual.self_attention import (
+    formula_box,
+    formula_frames,
+    formula_widget,
+    look_ahead_tables,
+    looks,
+    saturation_curves,
+    silence_map,
+)
 from lectures_lib.visual.style import show
 from lectures_lib.visual.translation import decoding_widget, translation_box
 from lectures_lib.visual.words import position_heat_map, position_widget, window_diagram, word_map
@@ -16,12 +25,19 @@ __all__ = [
     "curves",
     "decoding_widget",
     "encoder_decoder",
+    "formula_box",
+    "formula_frames",
+    "formula_widget",
     "glue",
     "heat_strips",
     "lines",
+    "look_ahead_tables",
+    "looks",
     "position_heat_map",
     "position_widget",
+    "saturation_curves",
     "show",
+    "silence_map",
     "translation_box",
     "window_diagram",
     "word_map",

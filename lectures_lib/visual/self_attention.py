@@ -89,28 +89,7 @@ def look_ahead_tables(tokens: Sequence[str], scores: Float[Tensor, "query key"],
     return figure
 
 
-def head_maps(tokens: Sequence[str], weights: Mapping[str, Float[Tensor, "query key"]]) -> Figure:
-    """The weights of several heads side by side: row by row who looks, column by column who is looked at.
-
-    Raises:
-        ValueError: there is no head, or one does not have one row and one column a token.
-    """
-    if not weights:
-        raise ValueError("weights must hold at least one head, got none")
-    for name, head in weights.items():
-        _check_square(f"weights[{name!r}]", tokens, head)
-    with house_style():
-        figure, panels = plt.subplots(1, len(weights), figsize=(2.6 * len(weights), 3.2), squeeze=False)
-        for axes, (name, head) in zip(panels[0], weights.items(), strict=True):
-            _table(axes, tokens, head, None, limit=None)
-            axes.set_title(name, color=INK, fontsize=11)
-        for axes in panels[0, 1:]:
-            axes.set_yticks([])
-        panels[0, 0].set_ylabel("who looks (query)")
-    return figure
-
-
-def _table(axes: Axes, tokens: Sequence[str], table: Tensor, form: str | None, *, limit: float | None) -> None:
+def _table(axes: Axes, tokens: Sequence[str], table: Tensor, form: str, *, limit: float | None) -> None:
     """Weights from 0 to 1 where `limit` is None, else scores from -limit to limit."""
     values = table.detach().double().numpy()
     shown = np.ma.masked_invalid(values)
@@ -119,12 +98,10 @@ def _table(axes: Axes, tokens: Sequence[str], table: Tensor, form: str | None, *
     else:
         scale = 2 * max(limit, 1e-9)  # twice as wide as needed: black stays legible on it
         axes.imshow(shown, cmap="RdBu_r", vmin=-scale, vmax=scale)
-    if form is not None:
-        for (row, column), value in np.ndenumerate(values):
-            hidden = not np.isfinite(value)
-            text = "−∞" if hidden else form.format(value)
-            colour = INK if hidden else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=10, color=colour)
+    for (row, column), value in np.ndenumerate(values):
+        hidden = not np.isfinite(value)
+        text, colour = ("−∞", INK) if hidden else (form.format(value), "black")
+        axes.text(column, row, text, ha="center", va="center", fontsize=10, color=colour)
     axes.set(xticks=range(len(tokens)), yticks=range(len(tokens)), xlabel="looked at (key)")
     axes.set_xticklabels(tokens, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticklabels(tokens)
@@ -175,7 +152,7 @@ def silence_map(harm: Mapping[str, Mapping[str, int | float]]) -> Figure:
     return figure
 
 
-def attention_frames(
+def formula_frames(
     tokens: Sequence[str],
     query: Float[Tensor, "*query"],
     key: Float[Tensor, "*key"],
@@ -218,14 +195,14 @@ def attention_frames(
     return frames
 
 
-def attention_widget(stories: Mapping[str, Sequence[str]]) -> None:
-    """Display a widget that steps through the frames of `attention_frames`, one story a sentence or a head."""
+def formula_widget(stories: Mapping[str, Sequence[str]]) -> None:
+    """Display a widget that steps through the frames of `formula_frames`, one story a sentence or a head."""
     from IPython.display import HTML, display
 
     display(HTML(stepper(stories, choice="Sentence", step="Step")))
 
 
-def attention_box(frames_of: Callable[[str], list[str]], *, example: str) -> None:
+def formula_box(frames_of: Callable[[str], list[str]], *, example: str) -> None:
     """Display a text field: type a sentence, press Enter, step through its attention.
 
     It needs a running notebook; in the static book a sentence says so. `frames_of` makes the frames of a sentence and
@@ -313,18 +290,18 @@ def _sum_frame(tokens: Sequence[str], looking: str, weights: Tensor, value: Tens
 
 
 def _strip(values: Tensor, colour: str) -> str:
-    """Numbers from -1 to 1 as a strip of cells: filled above zero, outlined below, stronger where larger."""
-    cells = "".join(
-        f"<span style='flex: 1; min-width: 0.35em; height: 1em; opacity: {min(abs(v), 1.0):.2f}; "
-        + (
-            f"background: {colour}'></span>"
-            if v > 0
-            else f"border: 2px solid {colour}; box-sizing: border-box'></span>"
-        )
-        for v in values.tolist()
+    """Numbers from -1 to 1 as a strip of cells: coloured above zero, grey below, stronger where larger."""
+    share = 100 / len(values)
+    # One gradient with hard stops instead of an element a number: a widget has thousands of them.
+    stops = ", ".join(
+        f"{colour if v > 0 else MUTED}{round(255 * min(abs(v), 1.0)):02x} {i * share:.4g}% {(i + 1) * share:.4g}%"
+        for i, v in enumerate(values.tolist())
     )
-    label = "A strip of cells, one a number: filled above zero, outlined below"
-    return f"<div role='img' aria-label='{label}' style='display: flex; min-width: 7em'>{cells}</div>"
+    label = "A strip of cells, one a number: coloured above zero, grey below"
+    return (
+        f"<div role='img' aria-label='{label}' style='min-width: 7em; height: 1em; margin: 0 0.3em; "
+        f"background: linear-gradient(to right, {stops})'></div>"
+    )
 
 
 def _scrolling(table: str) -> str:

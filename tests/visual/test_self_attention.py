@@ -5,11 +5,10 @@ import torch
 
 from lectures_lib.attention import attention_weights, look_ahead_mask
 from lectures_lib.visual.self_attention import (
-    attention_box,
-    attention_frames,
-    attention_widget,
     box_answer,
-    head_maps,
+    formula_box,
+    formula_frames,
+    formula_widget,
     look_ahead_tables,
     looks,
     saturation_curves,
@@ -45,15 +44,6 @@ def test_the_lectures_slide_goes_from_scores_over_minus_infinity_to_weights():
     as_img(scores.figure, "three tables")
 
 
-def test_head_maps_show_one_map_a_head():
-    weights = SCORES.softmax(dim=-1)
-    figure = head_maps(TOKENS, {"one": weights, "two": weights.flip(0)})
-    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
-    drawn = torch.tensor(figure.axes[1].images[0].get_array().tolist())
-    torch.testing.assert_close(drawn, weights.flip(0))
-    as_img(figure, "two maps")
-
-
 def test_curves_and_map_show_their_numbers():
     figure = saturation_curves({"with": {4: 0.3, 1024: 0.3}, "without": {4: 0.3, 1024: 0.1}})
     assert [list(line.get_ydata()) for line in figure.axes[0].get_lines()] == [[0.3, 0.3], [0.3, 0.1]]
@@ -65,7 +55,7 @@ def test_curves_and_map_show_their_numbers():
 
 def test_the_frames_follow_the_formula_and_end_with_a_sum_for_every_word():
     query, key, value = three()
-    frames = attention_frames(TOKENS, query, key, value, look_ahead_mask(3))
+    frames = formula_frames(TOKENS, query, key, value, look_ahead_mask(3))
     assert len(frames) == 5 + 3
     scores = query @ key.T
     assert f"{scores[0, 1]:.1f}" in frames[1]
@@ -74,11 +64,11 @@ def test_the_frames_follow_the_formula_and_end_with_a_sum_for_every_word():
     weights = attention_weights(query, key, look_ahead_mask(3))
     assert f"{weights[2, 1]:.2f}" in frames[4]
     assert f"{weights[2, 0]:.2f}" in frames[-1]
-    assert len(attention_frames(TOKENS, query, key, value)) == 4 + 3
+    assert len(formula_frames(TOKENS, query, key, value)) == 4 + 3
 
 
 def test_words_that_look_like_html_are_shown_as_text():
-    frames = attention_frames(TOKENS, *three())
+    frames = formula_frames(TOKENS, *three())
     assert not any("<Math>" in frame for frame in frames)
     assert all("&lt;Math&gt;" in frame for frame in frames)
 
@@ -87,9 +77,9 @@ def test_the_widget_and_the_text_field_show_frames_or_say_what_was_wrong(capsys)
     def frames_of(sentence):
         if "zebra" in sentence:
             raise ValueError("no <zebra> here")
-        return attention_frames(TOKENS, *three())
+        return formula_frames(TOKENS, *three())
 
-    attention_widget({"I am": frames_of("")})
+    formula_widget({"I am": frames_of("")})
     assert "HTML" in capsys.readouterr().out
     assert "stepper-" in box_answer(frames_of, "I am")
     assert box_answer(frames_of, "a zebra") == "<p>no &lt;zebra&gt; here</p>"
@@ -97,10 +87,10 @@ def test_the_widget_and_the_text_field_show_frames_or_say_what_was_wrong(capsys)
 
 def test_the_text_field_is_a_widget_in_a_notebook_and_a_sentence_in_the_static_book(monkeypatch, capsys):
     monkeypatch.delenv("LECTURES_STATIC", raising=False)
-    attention_box(lambda sentence: attention_frames(TOKENS, *three()), example="I am")
+    formula_box(lambda sentence: formula_frames(TOKENS, *three()), example="I am")
     assert "Text(value='I am'" in capsys.readouterr().out
     monkeypatch.setenv("LECTURES_STATIC", "1")
-    attention_box(lambda sentence: ["never asked"], example="I am")
+    formula_box(lambda sentence: ["never asked"], example="I am")
     assert "Text(" not in capsys.readouterr().out
 
 
@@ -112,14 +102,12 @@ def test_the_text_field_is_a_widget_in_a_notebook_and_a_sentence_in_the_static_b
         (lambda: looks(TOKENS, {0: [1.0]}), r"rows\[0\]"),
         (lambda: look_ahead_tables(TOKENS, torch.zeros(2, 2), look_ahead_mask(2)), r"scores .*3 tokens, \(2, 2\)"),
         (lambda: look_ahead_tables(TOKENS, SCORES, look_ahead_mask(2)), r"mask .*3 tokens, \(2, 2\)"),
-        (lambda: head_maps(TOKENS, {}), "at least one head"),
-        (lambda: head_maps(TOKENS, {"a": torch.zeros(2, 2)}), r"weights\['a'\]"),
         (lambda: saturation_curves({}), "at least one line"),
         (lambda: silence_map({}), "at least one head"),
-        (lambda: attention_frames(TOKENS[:2], *three()), r"query .*2 tokens, got \(3, 2\)"),
-        (lambda: attention_frames([], *(torch.zeros(0, 2),) * 3), "query must have one row for each of 0 tokens"),
-        (lambda: attention_frames(TOKENS, three()[0], three(5)[1], three()[2]), "equally wide, got 2 and 5"),
-        (lambda: attention_frames(TOKENS, *three(), look_ahead_mask(2)), r"broadcast to \(3, 3\), got \(2, 2\)"),
+        (lambda: formula_frames(TOKENS[:2], *three()), r"query .*2 tokens, got \(3, 2\)"),
+        (lambda: formula_frames([], *(torch.zeros(0, 2),) * 3), "query must have one row for each of 0 tokens"),
+        (lambda: formula_frames(TOKENS, three()[0], three(5)[1], three()[2]), "equally wide, got 2 and 5"),
+        (lambda: formula_frames(TOKENS, *three(), look_ahead_mask(2)), r"broadcast to \(3, 3\), got \(2, 2\)"),
     ],
 )
 def test_bad_input_is_named(call, message):
