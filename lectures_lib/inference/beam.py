@@ -20,7 +20,8 @@ class Hypotheses(NamedTuple):
     """What beam search found for each sentence, the best first.
 
     `tokens` is (batch, beams, time): without `<bos>`, up to and with `<eos>`, then padding. `scores` is (batch, beams):
-    the log-probability of the whole, divided by the length penalty.
+    the log-probability of the whole, divided by the length penalty. Where fewer sentences are possible than the beam is
+    wide, the rest are padding and have the score -inf.
     """
 
     tokens: Tensor
@@ -72,12 +73,13 @@ def beam_search(
         if index < min_new_tokens:
             logits[:, EOS_ID] = -torch.inf
         beam.extend(logits, index, penalty(index + 1))
-        going = beam.leave_out_the_done(index, penalty(max_new_tokens))
-        if going is None:
+        # Before that nothing can be finished, and looking at values makes a GPU wait.
+        going = beam.rows() if index < min_new_tokens else beam.leave_out_the_done(penalty(max_new_tokens))
+        if len(going) == 0:
             break
         tokens = beam.said[..., index].flatten()
         state = model.select(state, going, group=beam_size)
-    return beam.result(penalty(max_new_tokens))
+    return beam.result(penalty(max_new_tokens), index + 1)
 
 
 class _Beam:
@@ -110,27 +112,31 @@ class _Beam:
         self.said = said.gather(1, best.unsqueeze(-1).expand(-1, -1, said.shape[-1]))
         self.before = before.gather(1, best)
 
-    def leave_out_the_done(self, index: int, longest_penalty: float) -> Int[Tensor, " rows"] | None:
-        """Store the sentences that are done; the rows of the state that go on, or None where there are none."""
+    def rows(self) -> Int[Tensor, " rows"]:
+        """The rows of the state that the running hypotheses go on from."""
+        first = self.width * torch.arange(len(self.before), device=self.before.device).unsqueeze(1)
+        return (first + self.before).flatten()
+
+    def leave_out_the_done(self, longest_penalty: float) -> Int[Tensor, " rows"]:
+        """Store the sentences that are done; the rows of the state that the others go on from."""
         # Log-probabilities are negative and only fall: the best a running one can reach is to stay, and grow long.
         reachable = self.total[:, 0] / longest_penalty
         going = self.score[:, -1] < reachable
-        rows = self.before + self.width * torch.arange(len(going), device=going.device).unsqueeze(1)
+        rows = self.rows().view_as(self.before)
         if not going.all():
             self._store(~going)
             rows = rows[going]
             for name in ("total", "said", "score", "ended", "alive"):
                 setattr(self, name, getattr(self, name)[going])
-        return rows.flatten() if len(rows) else None
+        return rows.flatten()
 
-    def result(self, penalty: float) -> Hypotheses:
-        """All hypotheses; those still running have come to the greatest length."""
+    def result(self, penalty: float, length: int) -> Hypotheses:
+        """All hypotheses, `length` tokens long; those still running have come to the greatest length."""
         if len(self.alive):
             self._finish(self.total / penalty, self.said)
-            self._store(torch.ones_like(self.alive, dtype=torch.bool))
+            self.done.tokens[self.alive], self.done.scores[self.alive] = self.ended, self.score
         tokens, scores = self.done
-        longest = int((tokens != PAD_ID).sum(-1).max())
-        return Hypotheses(tokens[..., :longest], scores)
+        return Hypotheses(tokens[..., :length].masked_fill(scores.isneginf().unsqueeze(-1), PAD_ID), scores)
 
     def _candidates(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best 2k continuations a sentence: log-probability, which hypothesis is continued, and the token.

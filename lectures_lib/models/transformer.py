@@ -263,8 +263,7 @@ class Transformer(nn.Module):
         """The state of these rows, in this order. With `group` = k, each k rows in a row belong to one sentence."""
         sentences = rows[::group] // state.group
         memory, mask = state.memory, state.memory_mask
-        unchanged = len(sentences) == len(mask) and bool((sentences == torch.arange(len(mask)).to(rows.device)).all())
-        if not unchanged:
+        if not _are_all_in_order(sentences, len(mask)):
             memory = [(key[sentences], value[sentences]) for key, value in memory]
             mask = mask[sentences]
         return DecodingState(memory, mask, [cache.select(rows) for cache in state.caches], group)
@@ -274,6 +273,12 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch time d_model"]:
         # The factor brings embeddings of standard deviation 1/√d to the size of the positions (section 3.4).
         return self.dropout(self.positions(table(tokens) * math.sqrt(self.config.d_model), start))
+
+
+def _are_all_in_order(rows: Int[Tensor, " kept"], count: int) -> bool:
+    if len(rows) != count or rows.device.type == "meta":  # a meta tensor has no values to look at
+        return False
+    return bool((rows == torch.arange(count, device=rows.device)).all())
 
 
 def _residual(config: TransformerConfig) -> Residual:
