@@ -1,6 +1,6 @@
 """Figures, widgets, and the numbers that the prose quotes."""
 
-from lectures_lib.visual.attention import attention_map, attention_maps, attention_widget
+from lectures_lib.visual.attention import attention_diagram, attention_map, attention_maps, attention_widget
 from lectures_lib.visual.diagrams import encoder_decoder
 from lectures_lib.visual.glue import glue
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
@@ -18,6 +18,7 @@ from lectures_lib.visual.translation import decoding_widget, translation_box
 from lectures_lib.visual.words import position_heat_map, position_widget, window_diagram, word_map
 
 __all__ = [
+    "attention_diagram",
     "attention_map",
     "attention_maps",
     "attention_widget",

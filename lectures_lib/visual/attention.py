@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lectures_lib.data.batching import source_batch
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, Text, Vocabulary
 from lectures_lib.inference import greedy
-from lectures_lib.visual.style import INK, MEMORY, TARGET, house_style
+from lectures_lib.visual.style import INK, MEMORY, SOURCE, TARGET, house_style
 
 # From see-through to full colour, so that nothing looked at shows the ground of either theme.
 FADE = LinearSegmentedColormap.from_list("fade", [MEMORY + "00", MEMORY])
@@ -60,6 +60,40 @@ SCRIPT = """
   stories.forEach((story, index) => { story.hidden = index !== 0; });
 })();
 """
+
+
+def attention_diagram(source: Sequence[str], weights: Sequence[int | float], said: Sequence[str]) -> Figure:
+    """One step of a decoder that looks back: the encoder's states, their weights, the context, and the word it says.
+
+    `said` are the words said so far, the newest last; `weights` has one number a word of `source`.
+
+    Raises:
+        ValueError: there is no word on one side, or not one weight a word.
+    """
+    if not source or not said:
+        raise ValueError(f"source and said must have at least one word, got {list(source)} and {list(said)}")
+    if len(weights) != len(source):
+        raise ValueError(f"weights must have one number a word, {len(source)}, got {len(weights)}")
+    middle = (len(source) - 1) / 2
+    with house_style():
+        figure, axes = plt.subplots(figsize=(6.4, 3.6))
+        for place, (word, weight) in enumerate(zip(source, weights, strict=True)):
+            _label(axes, (place, 0), "Encoder\nrnn", SOURCE)
+            axes.text(place, -0.75, word, ha="center", va="center", color=SOURCE)
+            axes.text(place, 0.62, f"{weight:.0%}", ha="center", va="center", fontsize=9, color=INK)
+            line = {"arrowstyle": "-|>", "color": MEMORY, "linewidth": 0.5 + 5 * weight, "alpha": 0.3 + 0.7 * weight}
+            axes.annotate("", (middle, 1.75), (place, 0.85), arrowprops=line)
+            if place:
+                axes.annotate("", (place - 0.4, 0), (place - 0.6, 0), arrowprops={"arrowstyle": "<->", "color": INK})
+        _label(axes, (middle, 2), "context", MEMORY)
+        _label(axes, (middle, 3), "Decoder\nrnn", TARGET)
+        axes.annotate("", (middle, 2.65), (middle, 2.35), arrowprops={"arrowstyle": "-|>", "color": INK})
+        axes.text(middle - 0.6, 3, " ".join(said[:-1]), ha="right", va="center", color=TARGET, alpha=0.7)
+        axes.annotate("", (middle + 0.85, 3), (middle + 0.42, 3), arrowprops={"arrowstyle": "-|>", "color": INK})
+        axes.text(middle + 0.95, 3, said[-1], ha="left", va="center", color=TARGET, weight="bold")
+        axes.set(xlim=(-0.8, len(source) - 0.2), ylim=(-1.1, 3.5))
+        axes.axis("off")
+    return figure
 
 
 def attention_map(
@@ -184,6 +218,11 @@ def _check(weights: Tensor, rows: Sequence[str], columns: Sequence[str]) -> None
     low, high = float(weights.min()), float(weights.max())
     if not (low >= -1e-6 and high <= 1 + 1e-5):
         raise ValueError(f"weights must lie between 0 and 1, got {low:g} to {high:g}")
+
+
+def _label(axes: Axes, place: tuple[int | float, int | float], text: str, colour: str) -> None:
+    box = {"boxstyle": "round,pad=0.4", "facecolor": colour + "30", "edgecolor": colour}
+    axes.text(*place, text, ha="center", va="center", fontsize=8, color=INK, bbox=box)
 
 
 def _draw(axes: Axes, weights: Tensor, columns: Sequence[str], links: Iterable[tuple[int, int]]) -> None:

@@ -10,7 +10,7 @@ import torch
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
 from lectures_lib.inference import translate
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from lectures_lib.visual import attention_map, attention_maps, attention_widget
+from lectures_lib.visual import attention_diagram, attention_map, attention_maps, attention_widget
 from lectures_lib.visual.attention import attention_html, look_while_translating
 from lectures_lib.visual.style import as_img
 
@@ -34,6 +34,14 @@ def test_a_map_shows_the_weights_and_the_words():
     assert axes.images[0].get_clim() == (0, 1)
     assert [t.get_text() for t in axes.get_yticklabels()] == ROWS
     assert [t.get_text() for t in axes.get_xticklabels()] == COLUMNS
+
+
+def test_the_diagram_shows_words_weights_and_a_thicker_arrow_for_a_larger_weight():
+    axes = attention_diagram(["人", "骑", "马"], [0.1, 0.0, 0.9], ["a", "horse"]).axes[0]
+    words = [text.get_text() for text in axes.texts]
+    assert {"人", "骑", "马", "a", "horse", "10%", "0%", "90%", "context"} <= set(words)
+    arrows = [t.arrow_patch.get_linewidth() for t in axes.texts if getattr(t, "xy", None) == (1.0, 1.75)]
+    assert arrows[1] < arrows[0] < arrows[2]
 
 
 def test_gold_links_are_framed_where_they_are():
@@ -96,6 +104,8 @@ def test_looking_while_translating_says_what_greedy_says(model):
         (lambda: attention_map(WEIGHTS[:0], [], COLUMNS), "at least one word"),
         (lambda: attention_map(WEIGHTS, ROWS, COLUMNS, links=[(3, 0)]), r"within 3 rows and 2 columns, got \(3, 0\)"),
         (lambda: attention_maps({}, ROWS, COLUMNS), "at least one map"),
+        (lambda: attention_diagram([], [], ["a"]), "at least one word"),
+        (lambda: attention_diagram(["a"], [0.5, 0.5], ["a"]), "one number a word, 1, got 2"),
         (lambda: attention_html({}), "at least one sentence"),
         (lambda: attention_html({"a": (WEIGHTS, COLUMNS, ROWS)}), "weights must have shape"),
     ],
