@@ -277,7 +277,7 @@ def _sum_frame(tokens: Sequence[str], looking: str, weights: Tensor, value: Tens
     rows = "".join(
         f"<tr><th scope='row' style='text-align: right'>{html.escape(token)}</th>"
         f"<td style='text-align: right'>{weight:.2f}</td>"
-        f"<td style='width: 30%'><div style='background: {KEY}; height: 0.8em; width: {100 * weight:.0f}%'></div></td>"
+        f"<td style='min-width: 6em'><div style='background: {KEY}; height: 0.8em; width: {100 * weight:.0f}%'></div></td>"
         f"<td>{_strip(v / limit, VALUE)}</td></tr>"
         for token, weight, v in zip(tokens, weights.tolist(), value, strict=True)
     )
@@ -299,7 +299,7 @@ def _strip(values: Tensor, colour: str) -> str:
     )
     label = "A strip of cells, one a number: coloured above zero, grey below"
     return (
-        f"<div role='img' aria-label='{label}' style='min-width: 7em; height: 1em; margin: 0 0.3em; "
+        f"<div role='img' aria-label='{label}' style='min-width: 10em; height: 1em; margin: 0 0.3em; "
         f"background: linear-gradient(to right, {stops})'></div>"
     )
 
