@@ -39,16 +39,18 @@ def translate(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    for first in range(0, len(ids), batch_size):
-        chosen = by_length[first : first + batch_size]
-        source, lengths = source_batch([ids[i] for i in chosen])
-        source = source.to(device)
-        if beam_size == 1:
-            said = greedy(model, source, lengths, max_new_tokens=max_new_tokens)
-        else:
-            found = beam_search(model, source, lengths, beam_size=beam_size, max_new_tokens=max_new_tokens)
-            said = found.tokens[:, 0]
-        for index, tokens in zip(chosen, said.tolist(), strict=True):
-            translations[index] = target_vocabulary.decode(tokens)
-    model.train(was_training)
+    try:
+        for first in range(0, len(ids), batch_size):
+            chosen = by_length[first : first + batch_size]
+            source, lengths = source_batch([ids[i] for i in chosen])
+            source = source.to(device)
+            if beam_size == 1:
+                said = greedy(model, source, lengths, max_new_tokens=max_new_tokens)
+            else:
+                found = beam_search(model, source, lengths, beam_size=beam_size, max_new_tokens=max_new_tokens)
+                said = found.tokens[:, 0]
+            for index, tokens in zip(chosen, said.tolist(), strict=True):
+                translations[index] = target_vocabulary.decode(tokens)
+    finally:
+        model.train(was_training)
     return translations

@@ -187,11 +187,12 @@ def test_after_eos_there_is_only_padding():
         assert (row[len(words(row)) :] == PAD_ID).all()
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 12])
-@pytest.mark.parametrize("options", [{}, dict(norm="pre", logits_bias=True)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "options"), [(1, {}), (2, {}), (4, {}), (12, {}), (4, dict(norm="pre", logits_bias=True))], ids=str
+)
 def test_with_the_cache_and_the_shared_memory_it_says_what_it_says_without(size, options):
     model = transformer(**options)
-    arguments = dict(beam_size=size, max_new_tokens=7)
+    arguments = dict(beam_size=size, max_new_tokens=5)
     cached = beam_search(model, SOURCES, LENGTHS, **arguments)
     plain = beam_search(without_cache(model), SOURCES, LENGTHS, **arguments)
     assert cached.tokens.tolist() == plain.tokens.tolist()
@@ -232,9 +233,6 @@ def test_a_sentence_that_is_done_is_not_computed_any_further():
     assert sum(together.rows) == sum(map(sum, alone))
     assert len(together.rows) == max(map(len, alone)) < 10
     assert together.rows[0] == 3  # before the first word there is one hypothesis a sentence
-    assert (
-        together.rows == sorted(together.rows[1:] + [3], reverse=True)[-len(together.rows) :] or together.rows[1] == 6
-    )
 
 
 def test_it_goes_on_while_a_longer_sentence_may_still_win():

@@ -304,15 +304,15 @@ def test_dropout_falls_on_embeddings_and_on_every_part_and_only_in_training():
 def test_it_learns_to_say_a_sequence_backwards():
     torch.manual_seed(0)
     model = Transformer(TransformerConfig(8, 8, 32, 2, 64, n_encoder_layers=1, n_decoder_layers=1, max_length=8))
-    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
 
     def draw(number):
         lengths = torch.randint(2, 5, (number,)).tolist()
         sources = [torch.randint(4, 8, (length,)).tolist() for length in lengths]
         return pair_batch([(source, source[::-1]) for source in sources])
 
-    for _ in range(250):
-        batch = draw(32)
+    for _ in range(400):
+        batch = draw(64)
         total, tokens = next_token_loss(run(model, batch), batch.decoder_target, padding=PAD_ID)
         optimizer.zero_grad()
         (total / tokens).backward()
