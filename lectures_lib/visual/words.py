@@ -59,7 +59,7 @@ def position_heat_map(table: Float[Tensor, "length d_model"]) -> Figure:
     """The position table as colours: a row a position, a column a number of its vector."""
     with house_style():
         figure, axes = plt.subplots(figsize=(6.4, 4.2))
-        picture = axes.imshow(table, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        picture = axes.imshow(table.numpy(), aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         axes.set(xlabel="column of the vector", ylabel="position")
         axes.grid(visible=False)
         figure.colorbar(picture, ax=axes, label="value")

@@ -111,7 +111,7 @@ def test_the_codes_formula_is_gensims():
     corpus = WordCorpus.from_texts(texts, min_count=1)
     ours = keep_probability(corpus.counts, 0.05)
     theirs = [peer.wv.get_vecattr(word, "sample_int") / 2**32 for word in corpus.words]
-    assert_close(ours, torch.tensor(theirs).clamp(max=1), atol=1e-5, rtol=0)
+    assert_close(ours, torch.tensor(theirs, dtype=torch.float32).clamp(max=1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
