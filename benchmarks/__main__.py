@@ -6,10 +6,18 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import seq2seq
+from benchmarks import seq2seq, transformer, word2vec
 from lectures_lib.experiments.record import hardware
 
-BENCHMARKS = {"scenes": seq2seq.scenes, "seq2seq-step": seq2seq.training_step}
+BENCHMARKS = {
+    "scenes": seq2seq.scenes,
+    "seq2seq-step": seq2seq.training_step,
+    "word2vec": word2vec.training,
+    "transformer-step": transformer.training_step,
+    "transformer-greedy": transformer.decode_greedy,
+    "transformer-beam": transformer.decode_beam,
+    "transformer-cost-per-token": transformer.cost_per_token,
+}
 
 
 def main(names: list[str]) -> int:

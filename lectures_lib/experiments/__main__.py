@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "seq2seq_claims": "the claims of the chapter seq2seq over several seeds",
     "embeddings_claims": "the claims of the chapter embeddings over several seeds",
     "self_attention_claims": "the claims of the chapter self_attention over several seeds",
+    "transformer_claims": "the claims of the chapter transformer over several seeds",
 }
 
 
