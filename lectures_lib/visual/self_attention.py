@@ -277,7 +277,7 @@ def _sum_frame(tokens: Sequence[str], looking: str, weights: Tensor, value: Tens
     rows = "".join(
         f"<tr><th scope='row' style='text-align: right'>{html.escape(token)}</th>"
         f"<td style='text-align: right'>{weight:.2f}</td>"
-        f"<td style='min-width: 6em'><div style='background: {KEY}; height: 0.8em; width: {100 * weight:.0f}%'></div></td>"
+        f"<td style='min-width: 6em'>{_bar(weight)}</td>"
         f"<td>{_strip(v / limit, VALUE)}</td></tr>"
         for token, weight, v in zip(tokens, weights.tolist(), value, strict=True)
     )
@@ -287,6 +287,10 @@ def _sum_frame(tokens: Sequence[str], looking: str, weights: Tensor, value: Tens
     return f"<p>What <b>{html.escape(looking)}</b> gets: each value times its weight, added up.</p>" + _scrolling(
         f"{head}<tbody>{rows}{total}</tbody>"
     )
+
+
+def _bar(weight: float) -> str:
+    return f"<div style='background: {KEY}; height: 0.8em; width: {100 * weight:.0f}%'></div>"
 
 
 def _strip(values: Tensor, colour: str) -> str:
