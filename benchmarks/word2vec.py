@@ -1,4 +1,4 @@
-"""Word2Vec: words a second beside gensim's compiled threads, on the same text, at the same settings, with both scores."""
+"""Word2Vec: words a second beside gensim's compiled threads, on one text, at equal settings, with both scores."""
 
 from __future__ import annotations
 

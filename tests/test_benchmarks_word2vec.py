@@ -1,4 +1,4 @@
-"""Word2Vec's benchmark lets both trainings take turns, with the same seeds and threads, and leaves the threads alone."""
+"""Word2Vec's benchmark: both trainings take turns, with the same seeds and threads; the threads are put back."""
 
 import torch
 
