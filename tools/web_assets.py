@@ -1,4 +1,4 @@
-"""The scripts the book serves itself, by `npm ci`: MathJax for formulas, the HTML manager for widgets.
+"""The scripts the book serves itself, by `npm ci`: MathJax, the HTML manager for widgets, ONNX Runtime for live models.
 
 Only the files a page may ask for are kept, in `_build/web`; they are fetched again only when the lock file changes.
 """
@@ -15,6 +15,7 @@ import tempfile
 HERE = pathlib.Path(__file__).parent / "web"
 # From node_modules to the folder the pages see.
 MANAGER = "@jupyter-widgets/html-manager"
+RUNTIME = "onnxruntime-web/dist"
 FILES = {
     "mathjax/es5/tex-mml-chtml.js": "mathjax/tex-mml-chtml.js",
     "mathjax/es5/input/tex/extensions": "mathjax/input/tex/extensions",
@@ -25,6 +26,9 @@ FILES = {
     # The fonts of the icons inside widgets, where book/_static/widgets-base.js makes the script look for them.
     f"{MANAGER}/dist/*.woff2": f"widgets/{MANAGER}/dist",
     f"{MANAGER}/LICENSE": "widgets/LICENSE",
+    # For book/_static/live.js: the script with its loader inside, and the one binary it asks for.
+    f"{RUNTIME}/ort.wasm.bundle.min.mjs": "onnx/ort.wasm.bundle.min.mjs",
+    f"{RUNTIME}/ort-wasm-simd-threaded.wasm": "onnx/ort-wasm-simd-threaded.wasm",
 }
 
 

@@ -115,7 +115,7 @@ def to_onnx(
 
 
 def _bare(proto: Any) -> bytes:
-    """The file without the exporter's notes on where each operation comes from: they would name folders of this machine."""
+    """The file without the exporter's notes on the origin of each operation: they name folders of this machine."""
     graphs = [proto.graph, *proto.functions]
     for part in [proto, *graphs, *(node for graph in graphs for node in graph.node)]:
         del part.metadata_props[:]

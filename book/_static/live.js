@@ -1,0 +1,275 @@
+// Models that run in the page. Loaded by the widgets of lectures_lib/visual/live.py when they come into sight; the runtime
+// (14 MB, from this book's own _static/onnx) is fetched at the first use. Other widgets add a function beside `translator`.
+window.lecturesLive = window.lecturesLive || (() => {
+  "use strict";
+  const base = new URL(".", document.currentScript.src);
+
+  // ---- the runtime ----
+
+  let runtime = null;
+  const loadRuntime = () => {
+    runtime = runtime || import(new URL("onnx/ort.wasm.bundle.min.mjs", base).href).then((ort) => {
+      ort.env.wasm.numThreads = 1; // more would need headers that a plain web server does not send
+      ort.env.wasm.wasmPaths = { wasm: new URL("onnx/ort-wasm-simd-threaded.wasm", base).href };
+      return ort;
+    });
+    runtime.catch(() => { runtime = null; }); // so that a second try tries again
+    return runtime;
+  };
+
+  /** A graph that came as base64, ready: `await run({name: tensor})` gives its outputs by name. */
+  const session = async (graph) => {
+    const ort = await loadRuntime();
+    const bytes = Uint8Array.from(atob(graph), (letter) => letter.charCodeAt(0));
+    const made = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    return (inputs) => made.run(inputs);
+  };
+
+  /** A row of whole numbers as a tensor (1, length). */
+  const wholeNumbers = (ort, numbers) =>
+    new ort.Tensor("int64", BigInt64Array.from(numbers, BigInt), [1, numbers.length]);
+
+  const argmax = (numbers) => numbers.reduce((best, value, i) => (value > numbers[best] ? i : best), 0);
+
+  const pause = (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); });
+
+  const make = (name, attributes = {}, text = "") => {
+    const node = document.createElement(name);
+    Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
+    node.textContent = text;
+    return node;
+  };
+
+  // ---- sentences: the same rules as `cut` in live.py ----
+
+  const near = (words, hint) => (words.length ? `; ${hint}: ${words.join(", ")}` : "");
+
+  const editDistance = (a, b) => {
+    let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+    for (let i = 1; i <= a.length; i += 1) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j += 1) {
+        next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] !== b[j - 1])));
+      }
+      row = next;
+    }
+    return row[b.length];
+  };
+
+  const longest = (text, words) => {
+    const known = new Set(words);
+    const most = Math.max(...words.map((word) => word.length));
+    const found = [];
+    for (let at = 0; at < text.length;) {
+      if (/\s/.test(text[at])) { at += 1; continue; }
+      let end = Math.min(text.length, at + most);
+      while (end > at && !known.has(text.slice(at, end))) end -= 1;
+      if (end === at) {
+        const letter = String.fromCodePoint(text.codePointAt(at));
+        const like = words.filter((word) => word.includes(letter)).slice(0, 5);
+        throw new RangeError(`No word the model knows starts at “${letter}” (character ${at + 1})${near(like, "near")}.`);
+      }
+      found.push(text.slice(at, end));
+      at = end;
+    }
+    return found;
+  };
+
+  const betweenSpaces = (text, words) => text.split(/\s+/).filter(Boolean).map((word) => {
+    const chosen = words.includes(word) ? word : word.toLowerCase();
+    if (!words.includes(chosen)) {
+      const like = words.filter((other) => editDistance(chosen, other) <= 2).slice(0, 3);
+      throw new RangeError(`The model does not know the word “${word}”${near(like, "near")}.`);
+    }
+    return chosen;
+  });
+
+  const cut = (text, data) => {
+    const words = data.source.slice(data.specials);
+    const plain = text.normalize("NFC").trim().replace(/[。.]$/, "");
+    const found = (data.segment === "longest" ? longest : betweenSpaces)(plain, words);
+    if (!found.length) throw new RangeError("Type a sentence first.");
+    if (found.length > data.maxSource) throw new RangeError(`At most ${data.maxSource} words, got ${found.length}.`);
+    return found;
+  };
+
+  // ---- a map of attention ----
+
+  const CAPTIONS = {
+    cross: "Each row is a word being written, each column a word of the sentence it may look at.",
+    encoder: "Each row is a word of the sentence, each column a word it may look at.",
+    decoder: "Each row is a word being written, each column a word it may look at: <bos> and those written before it.",
+  };
+
+  /** A table to be read with the pointer or the arrow keys; `tell` gets a sentence for the cell in question. */
+  const drawMap = (place, { rows, columns, weight, colour, caption }, tell) => {
+    const table = make("table", { class: "lectures-map", role: "grid" });
+    table.append(make("caption", {}, caption));
+    const head = table.createTHead().insertRow();
+    const corner = make("td");
+    corner.style.border = "0";
+    head.append(corner, ...columns.map((word) => make("th", { scope: "col" }, word)));
+    const body = table.createTBody();
+    const cells = rows.map((word, r) => {
+      const row = body.insertRow();
+      row.append(make("th", { scope: "row" }, word));
+      return columns.map((column, c) => {
+        const value = Math.min(Math.max(weight(r, c), 0), 1);
+        const says = `${word} looks at ${column}: ${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
+        const cell = make("td", { "aria-label": says, tabindex: r + c ? "-1" : "0", "data-at": `${r} ${c}` });
+        cell.style.background = colour + Math.round(255 * value).toString(16).padStart(2, "0");
+        row.append(cell);
+        return cell;
+      });
+    });
+    const say = (event) => {
+      const cell = event.target.closest("td[data-at]");
+      if (cell) tell(cell.getAttribute("aria-label"));
+    };
+    table.addEventListener("mouseover", say);
+    table.addEventListener("focusin", say);
+    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    table.addEventListener("keydown", (event) => {
+      const cell = event.target.closest("td[data-at]");
+      if (!cell || !moves[event.key]) return;
+      const [r, c] = cell.dataset.at.split(" ").map(Number);
+      const next = (cells[r + moves[event.key][0]] || [])[c + moves[event.key][1]];
+      event.preventDefault();
+      if (!next) return;
+      cell.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+    // The box scrolls on a narrow screen; its cells take the keyboard's focus, so it need not.
+    place.removeAttribute("tabindex");
+    place.replaceChildren(table);
+  };
+
+  // ---- the translator ----
+
+  const translator = (root) => {
+    const get = (name) => root.querySelector(`[data-${name}]`);
+    const data = JSON.parse(get("payload").textContent);
+    const [form, note, error, read, said] = ["form", "note", "error", "read", "said"].map(get);
+    const [kind, layer, head, map, readout] = ["kind", "layer", "head", "map", "readout"].map(get);
+    const field = form.querySelector("input");
+    const fromFile = location.protocol === "file:";
+    let shown = null; // what stands in the widget: read, written, maps
+    let turn = 0; // a newer sentence stops an older one
+    let model = null;
+
+    const option = (value, text) => make("option", { value }, text);
+    const fillLayers = () => {
+      const count = data.layers[kind.value];
+      layer.replaceChildren(...Array.from({ length: count }, (_, i) => option(i, i + 1)));
+      layer.value = count - 1;
+    };
+
+    const draw = () => {
+      if (!shown.written.length) return;
+      const before = [data.target[data.bos], ...shown.written.slice(0, -1)];
+      const axes = { encoder: [shown.read, shown.read], decoder: [shown.written, before], cross: [shown.written, shown.read] };
+      const [rows, columns] = axes[kind.value];
+      const heads = head.value === "mean" ? Array.from({ length: data.heads }, (_, i) => i) : [Number(head.value)];
+      const size = rows.length * columns.length;
+      const numbers = shown.maps[kind.value];
+      const start = (h) => (Number(layer.value) * data.heads + h) * size;
+      const weight = (r, c) =>
+        heads.reduce((sum, h) => sum + numbers[start(h) + r * columns.length + c], 0) / heads.length;
+      const looks = { rows, columns, weight, colour: data.colours[kind.value], caption: CAPTIONS[kind.value] };
+      drawMap(map, looks, (text) => { readout.textContent = text; });
+      readout.textContent = "Point at a cell, or move with the arrow keys, to read a weight.";
+    };
+
+    const show = (state) => {
+      shown = state;
+      read.textContent = state.read.join(" ");
+      said.textContent = state.written.filter((word) => word !== data.target[data.eos]).join(" ");
+      draw();
+    };
+
+    const complain = (text) => {
+      error.textContent = text;
+      error.hidden = !text;
+      field.setAttribute("aria-invalid", String(Boolean(text)));
+    };
+
+    const precomputed = (index) => {
+      const { maps, ...rest } = data.examples[index];
+      const whole = Object.entries(maps).map(([name, numbers]) => [name, numbers.map((n) => n / 1000)]);
+      return { ...rest, maps: Object.fromEntries(whole) };
+    };
+
+    const ready = () => {
+      if (!model) {
+        note.textContent = "Fetching what runs the model (14 MB, once) …";
+        model = Promise.all([loadRuntime(), session(data.graphs.encoder), session(data.graphs.decoder)]);
+        model.then(
+          () => { note.textContent = "The model of this page runs in your browser: nothing you type leaves it."; },
+          (reason) => {
+            model = null;
+            note.textContent = `The model could not be started here (${reason.message}); the examples still work.`;
+          });
+      }
+      return model;
+    };
+
+    const translate = async (words, mine) => {
+      const [ort, encoder, decoder] = await ready();
+      const source = [...words.map((word) => data.source.indexOf(word)), data.eos];
+      const { memory, self_attention: own } = await encoder({ source: wholeNumbers(ort, source) });
+      const tokens = [data.bos];
+      const slow = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 90;
+      said.setAttribute("aria-busy", "true"); // a screen reader waits for the whole
+      do {
+        const out = await decoder({ memory, tokens: wholeNumbers(ort, tokens) });
+        if (mine !== turn) return;
+        tokens.push(argmax(out.logits.data));
+        show({
+          read: [...words, data.target[data.eos]],
+          written: tokens.slice(1).map((id) => data.target[id]),
+          maps: { encoder: own.data, decoder: out.self_attention.data, cross: out.cross_attention.data },
+        });
+        await pause(slow);
+        if (mine !== turn) return;
+      } while (tokens.length <= data.maxNew && tokens[tokens.length - 1] !== data.eos);
+      said.setAttribute("aria-busy", "false");
+    };
+
+    const answer = async (example) => {
+      turn += 1;
+      complain("");
+      try {
+        await translate(cut(field.value, data), turn);
+      } catch (reason) {
+        if (example !== undefined) show(precomputed(example));
+        else complain(reason instanceof RangeError ? reason.message : `The model did not answer: ${reason.message}`);
+      }
+    };
+
+    form.addEventListener("submit", (event) => { event.preventDefault(); answer(); });
+    field.addEventListener("focus", () => { ready().catch(() => {}); });
+    get("examples").addEventListener("click", (event) => {
+      const index = event.target.dataset.example;
+      if (index === undefined) return;
+      field.value = data.examples[index].text;
+      if (fromFile) show(precomputed(index));
+      else answer(index);
+    });
+    kind.addEventListener("change", () => { fillLayers(); draw(); });
+    [layer, head].forEach((control) => control.addEventListener("change", draw));
+
+    head.replaceChildren(option("mean", "mean of all"), ...Array.from({ length: data.heads }, (_, i) => option(i, i + 1)));
+    fillLayers();
+    field.value = data.examples[0].text;
+    note.textContent = fromFile
+      ? "This page was opened as a file, where a browser may not start the model: these examples were computed when the " +
+        "book was built. On a web server (make serve) you can type a sentence of your own."
+      : "The examples were computed when the book was built. Type a sentence of your own, and the model answers in your browser.";
+    [get("examples"), get("choices"), readout].forEach((part) => { part.hidden = false; });
+    form.hidden = fromFile;
+    show(precomputed(0));
+  };
+
+  return { translator, session, loadRuntime, wholeNumbers };
+})();
