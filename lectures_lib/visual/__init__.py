@@ -3,6 +3,7 @@
 from lectures_lib.visual.attention import attention_diagram, attention_map, attention_maps, attention_widget
 from lectures_lib.visual.diagrams import encoder_decoder
 from lectures_lib.visual.glue import glue
+from lectures_lib.visual.live import live_translator
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.self_attention import (
     formula_box,
@@ -32,6 +33,7 @@ __all__ = [
     "glue",
     "heat_strips",
     "lines",
+    "live_translator",
     "look_ahead_tables",
     "looks",
     "position_heat_map",
