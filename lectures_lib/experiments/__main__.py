@@ -10,6 +10,7 @@ from lectures_lib.experiments.record import commit
 EXPERIMENTS = {
     "translation": "a translation model on Multi30k or Tatoeba, from the cache folder",
     "seq2seq_claims": "the claims of the chapter seq2seq over several seeds",
+    "attention_claims": "the claims of the chapter attention over several seeds",
     "embeddings_claims": "the claims of the chapter embeddings over several seeds",
     "self_attention_claims": "the claims of the chapter self_attention over several seeds",
     "transformer_claims": "the claims of the chapter transformer over several seeds",
