@@ -1,0 +1,54 @@
+"""`python -m parity`: run all checks, print a line each, write `_build/parity.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from parity import layers, models
+from parity.compare import Parity
+
+TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
+
+CHECKS: dict[str, Callable[[], Parity]] = {
+    "self-attention": partial(layers.self_attention, causal=False),
+    "self-attention-causal": partial(layers.self_attention, causal=True),
+    "cross-attention": layers.cross_attention,
+    "additive-attention": partial(layers.recurrent_attention, "additive"),
+    "multiplicative-attention": partial(layers.recurrent_attention, "multiplicative"),
+    "encoder-layer-post": partial(layers.layer, "encoder", "post"),
+    "encoder-layer-pre": partial(layers.layer, "encoder", "pre"),
+    "decoder-layer-post": partial(layers.layer, "decoder", "post"),
+    "decoder-layer-pre": partial(layers.layer, "decoder", "pre"),
+    "transformer-marian": models.marian,
+    "transformer-torch-post": partial(models.torch_transformer, "post"),
+    "transformer-torch-pre": partial(models.torch_transformer, "pre"),
+    "label-smoothing": partial(models.label_smoothing, 0.1),
+    "cross-entropy": partial(models.label_smoothing, 0.0),
+    "greedy": models.greedy_tokens,
+    "beam-4": partial(models.beam_tokens, 4, 0.6),
+    "beam-5": partial(models.beam_tokens, 5, 1.0),
+}
+
+
+def main() -> int:
+    """The exit status is 1 where a difference is beyond the tolerance."""
+    rows = []
+    for name, check in CHECKS.items():
+        result = check()
+        holds = result.worst <= TOLERANCE
+        rows.append({"id": name, **dataclasses.asdict(result), "tolerance": TOLERANCE, "holds": holds})
+        backward = "" if result.gradient is None else f", gradients {result.gradient:.1e}"
+        print(f"{name}: {result.compared} {result.forward:.1e}{backward}{'' if holds else '  TOO FAR APART'}")
+    path = Path("_build/parity.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
