@@ -1,7 +1,7 @@
 """Figures, widgets, and the numbers that the prose quotes."""
 
 from lectures_lib.visual.attention import attention_diagram, attention_map, attention_maps, attention_widget
-from lectures_lib.visual.diagrams import encoder_decoder
+from lectures_lib.visual.diagrams import encoder_decoder, transformer_diagram
 from lectures_lib.visual.glue import glue
 from lectures_lib.visual.live import live_translator
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
@@ -41,6 +41,7 @@ __all__ = [
     "saturation_curves",
     "show",
     "silence_map",
+    "transformer_diagram",
     "translation_box",
     "window_diagram",
     "word_map",

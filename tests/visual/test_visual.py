@@ -10,7 +10,8 @@ from lectures_lib.data.vocabulary import EOS_ID, PAD_ID, UNK_ID, Vocabulary
 from lectures_lib.inference import translate
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from lectures_lib.training import History
-from lectures_lib.visual import bars_by_group, curves, encoder_decoder, heat_strips, lines
+from lectures_lib.models.transformer import Transformer, TransformerConfig
+from lectures_lib.visual import bars_by_group, curves, encoder_decoder, heat_strips, lines, transformer_diagram
 from lectures_lib.visual.stepper import stepper
 from lectures_lib.visual.style import as_img
 from lectures_lib.visual.translation import box_answer, decoding_frames, translation_box
@@ -55,6 +56,14 @@ def test_the_diagram_names_every_token_and_the_modules():
     words = {text.get_text() for text in figure.axes[0].texts}
     assert {"人", "马", "a", "man", "<bos>", "<eos>", "context", "Encoder\nrnn", "Decoder\nrnn"} <= words
     as_img(figure, "the diagram")
+
+
+def test_the_transformers_diagram_uses_the_modules_own_names():
+    drawn = {text.get_text().split("\n")[0] for text in transformer_diagram().axes[0].texts}
+    model = Transformer(TransformerConfig.tiny(8, 8))
+    names = {name.split(".")[-1] for name, _ in model.named_modules()}
+    parts = {"self_attention", "cross_attention", "feed_forward", "add_attention", "add_cross_attention", "positions"}
+    assert parts <= drawn & names
 
 
 def test_a_figure_without_alt_text_is_refused():
