@@ -9,8 +9,8 @@ import torch
 from lectures_lib.data.vocabulary import EOS_ID, PAD_ID, UNK_ID, Vocabulary
 from lectures_lib.inference import translate
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from lectures_lib.training import History
 from lectures_lib.models.transformer import Transformer, TransformerConfig
+from lectures_lib.training import History
 from lectures_lib.visual import bars_by_group, curves, encoder_decoder, heat_strips, lines, transformer_diagram
 from lectures_lib.visual.stepper import stepper
 from lectures_lib.visual.style import as_img
