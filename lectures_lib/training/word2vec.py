@@ -118,9 +118,10 @@ def fit_skip_gram(
 
     Each epoch thins the frequent words out anew. An update takes `stretches` stretches of `stretch` words, and each
     stretch meets `shared` noise words. With no `stretches` given, an update takes as many as are safe: gradients of one
-    row are added up, so a word that is met too often in one update would be moved too far. The history counts updates;
-    its loss is that of one pair with its noise words, in nats. An epoch depends on the seed and its own number only, so
-    a model trained to `from_epoch` (of the same `epochs`) ends where it would have ended in one run.
+    row are added up, so a word that is met too often in one update would be moved too far. The history counts the
+    updates of this call; its loss is that of one pair with its noise words, in nats. An epoch depends on the seed and
+    its own number only, so a model trained to `from_epoch` (of the same `epochs`) ends where it would have ended in one
+    run.
 
     Raises:
         ValueError: a number out of range; the corpus does not fit the model; the vectors are no longer finite.
@@ -149,14 +150,14 @@ def fit_skip_gram(
         drawn = torch.rand(len(text.words), shared, generator=generator, dtype=torch.float64)
         noise = torch.searchsorted(noise_up_to, drawn).clamp(max=len(corpus.words) - 1).to(device)
         updates = math.ceil(len(text.words) / stretches)
-        log_every = max(1, updates * epochs // LOG_ENTRIES)
+        log_every = max(2, updates * epochs // LOG_ENTRIES)
         for update in range(updates):
             rows = slice(update * stretches, (update + 1) * stretches)
             batch = Stretches(*(part[rows] for part in text))
             done = (epoch + update / updates) / epochs
             shared_noise_update(model, batch, noise[rows], learning_rate * max(1 - done, 1e-4))
-            step = epoch * updates + update
-            if step % log_every == 0:
+            step += 1
+            if step % log_every == 1 or (epoch, update) == (epochs - 1, updates - 1):
                 _log(history, model, batch, noise[rows], step, time.perf_counter() - started)
         bar.update()
     bar.close()
