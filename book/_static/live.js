@@ -95,12 +95,6 @@ window.lecturesLive = window.lecturesLive || (() => {
 
   // ---- a map of attention ----
 
-  const CAPTIONS = {
-    cross: "Each row is a word being written, each column a word of the sentence it may look at.",
-    encoder: "Each row is a word of the sentence, each column a word it may look at.",
-    decoder: "Each row is a word being written, each column a word it may look at: <bos> and those written before it.",
-  };
-
   /** A table to be read with the pointer or the arrow keys; `tell` gets a sentence for the cell in question. */
   const drawMap = (place, { rows, columns, weight, colour, caption }, tell) => {
     const table = make("table", { class: "lectures-map", role: "grid" });
@@ -176,7 +170,7 @@ window.lecturesLive = window.lecturesLive || (() => {
       const start = (h) => (Number(layer.value) * data.heads + h) * size;
       const weight = (r, c) =>
         heads.reduce((sum, h) => sum + numbers[start(h) + r * columns.length + c], 0) / heads.length;
-      const looks = { rows, columns, weight, colour: data.colours[kind.value], caption: CAPTIONS[kind.value] };
+      const looks = { rows, columns, weight, colour: data.colours[kind.value], caption: data.captions[kind.value] };
       drawMap(map, looks, (text) => { readout.textContent = text; });
       readout.textContent = "Point at a cell, or move with the arrow keys, to read a weight.";
     };

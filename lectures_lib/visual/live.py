@@ -37,6 +37,11 @@ KINDS = {
     "encoder": "within the sentence (encoder self-attention)",
     "decoder": "within the translation (decoder self-attention)",
 }
+CAPTIONS = {
+    "cross": "Each row is a word being written, each column a word of the sentence it may look at.",
+    "encoder": "Each row is a word of the sentence, each column a word it may look at.",
+    "decoder": "Each row is a word being written, each column a word before it, which it may look at.",
+}
 MEAN = "mean of all"
 
 # In the output itself, since it must look the same without scripts, on Colab and in Jupyter.
@@ -46,7 +51,7 @@ STYLE = (
     + """
 .lectures-live [hidden] { display: none !important; }
 .lectures-live input, .lectures-live button, .lectures-live select { font: inherit; max-width: 100%; }
-.lectures-live input { width: min(24rem, 100%); }
+.lectures-live input { width: 24rem; box-sizing: border-box; }
 .lectures-live button { color: inherit; background: none; border: 1px solid var(--ink); border-radius: 4px;
   padding: 0.1em 0.5em; margin: 0.15em 0; cursor: pointer; }
 .lectures-live [data-error] { border-left: 4px solid var(--target); padding-left: 0.5em; }
@@ -191,6 +196,7 @@ def translator_html(
         "maxNew": max_new_tokens,
         "heads": model.config.n_heads,
         "layers": _layers(model),
+        "captions": CAPTIONS,
         "colours": {kind: _colour(kind) for kind in KINDS},
         "examples": [_as_json(translation) for translation in done],
         "graphs": {name: base64.b64encode(graph).decode() for name, graph in graphs._asdict().items()},
@@ -352,8 +358,8 @@ sentence of your own here, and the model ({megabytes:.1f} MB) answers in your br
 <p data-choices hidden><label for="{identity}-k">Attention</label> <select id="{identity}-k" data-kind>{kinds}</select>
 <label for="{identity}-l">Layer</label> <select id="{identity}-l" data-layer></select>
 <label for="{identity}-h">Head</label> <select id="{identity}-h" data-head></select></p>
-<div data-map tabindex="0" role="region" aria-label="Map of attention">{_first_map(first)}</div>
 <p data-readout hidden></p>
+<div data-map tabindex="0" role="region" aria-label="Map of attention">{_first_map(first)}</div>
 <script type="application/json" data-payload>{data}</script>
 <script>{SCRIPT % {"id": identity, "kind": "translator"}}</script></div>"""
 
@@ -382,9 +388,8 @@ def map_html(
             for column, weight in zip(columns, row, strict=True)
         )
         body += f"<tr><th scope='row'>{html.escape(word)}</th>{cells}</tr>"
-    caption = "Rows look, columns are looked at."
     return (
-        f"<table class='lectures-map'><caption>{caption}</caption>"
+        f"<table class='lectures-map'><caption>{html.escape(CAPTIONS[kind])}</caption>"
         f"<thead><tr><td style='border: 0'></td>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
