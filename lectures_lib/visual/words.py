@@ -108,9 +108,9 @@ def word_map_html(vectors: WordVectors, kinds: Mapping[str, str], *, labelled: S
     places = _fit(principal_plane(torch.stack([vectors[word] for word in words])))
     colour = dict(zip(names, KIND_COLOURS, strict=False))
     dots = "".join(
-        _dot(word, kinds[word], x, y, colour[kinds[word]], word in labelled)
-        for word, (x, y) in zip(words, places, strict=True)
+        _dot(word, kinds[word], x, y, colour[kinds[word]]) for word, (x, y) in zip(words, places, strict=True)
     )
+    dots += "".join(_label(word, *places[words.index(word)]) for word in labelled)  # last: no dot covers a label
     shown = WordVectors(words, torch.stack([vectors[word] for word in words]))
     nearest = {word: [near for near, _ in shown.nearest(word, min(5, len(words) - 1))] for word in words}
     identity = f"words-{uuid.uuid4().hex[:12]}"
@@ -200,15 +200,17 @@ def _fit(plane: Float[Tensor, "words 2"]) -> list[tuple[float, float]]:
     ]
 
 
-def _dot(word: str, kind: str, x: float, y: float, colour: str, labelled: bool) -> str:
+def _dot(word: str, kind: str, x: float, y: float, colour: str) -> str:
     name = html.escape(word, quote=True)
-    label = (
-        f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" font-size="13" fill="currentColor" pointer-events="none">{name}</text>'
-    )
     return (
         f'<g data-word="{name}"><title>{name} ({html.escape(kind)})</title>'
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}" fill-opacity="0.75"/>{label if labelled else ""}</g>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}" fill-opacity="0.75"/></g>'
     )
+
+
+def _label(word: str, x: float, y: float) -> str:
+    place = f'x="{x + 8:.1f}" y="{y + 4:.1f}"'
+    return f'<text {place} font-size="13" fill="currentColor" pointer-events="none">{html.escape(word)}</text>'
 
 
 def _curve(values: Float[Tensor, " length"], colour: str) -> str:
