@@ -107,7 +107,7 @@ def test_the_scores_without_attention_are_those_of_the_chapter_before():
 
 def test_a_short_run_writes_every_claim_of_every_seed(tmp_path, monkeypatch):
     here = "lectures_lib.experiments.attention_claims"
-    monkeypatch.setattr(f"{here}.sample_scenes", lambda n, **options: sample_scenes(min(n, 30), **options))
+    monkeypatch.setattr(f"{here}.sample_scenes", lambda n, **options: sample_scenes(min(n, 2_000), **options))
     monkeypatch.setattr(f"{here}.scores", lambda *_: {n: {"bleu": 1.0 * n} for n in range(1, 7)})
     out = tmp_path / "claims.json"
     assert main(["attention_claims", "--seeds", "1", "2", "--steps", "21", "--out", str(out)]) == 0
