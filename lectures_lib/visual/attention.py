@@ -229,7 +229,9 @@ def _draw(axes: Axes, weights: Tensor, columns: Sequence[str], links: Iterable[t
     axes.imshow(weights.numpy(), cmap=FADE, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     for row, column in links:
         axes.add_patch(Rectangle((column - 0.42, row - 0.42), 0.84, 0.84, fill=False, edgecolor=TARGET, linewidth=1.5))
-    axes.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > 3 else 0)
+    words = [word for word in columns if not word.startswith("<")]
+    long = max(map(len, words), default=0) > 3  # Chinese words fit side by side, English ones do not
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if long else 0)
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=INK)
