@@ -31,11 +31,11 @@ from lectures_lib.models.transformer import Transformer
 from lectures_lib.visual.style import INK, SOURCE, TARGET
 
 SEGMENTS = ("longest", "spaces")
-# What there is to see, in the words of the controls; `live.js` knows them by the keys.
+# What there is to see; `live.js` knows them by the keys.
 KINDS = {
-    "cross": "from the translation to the sentence (cross-attention)",
-    "encoder": "within the sentence (encoder self-attention)",
-    "decoder": "within the translation (decoder self-attention)",
+    "cross": "cross-attention",
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
 }
 CAPTIONS = {
     "cross": "Each row is a word being written, each column a word of the sentence it may look at.",
@@ -64,6 +64,7 @@ STYLE = (
 .lectures-live table.lectures-map td { min-width: 1.5em; height: 1.5em; padding: 0; border: 1px solid var(--faint); }
 .lectures-live table.lectures-map td:is(:hover, :focus) { outline: 2px solid var(--ink); outline-offset: -1px; }
 .lectures-live table.lectures-map tr { background: none !important; }
+@media (max-width: 600px) { .lectures-live table.lectures-map { font-size: 0.85em; } }
 """
 )
 
