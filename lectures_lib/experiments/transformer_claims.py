@@ -44,14 +44,18 @@ class Recipe:
     test_seed: int = 1
     ablation_steps: int = 200  # for the model without residual connections, and its twin with them
     deep_layers: int = 6  # on either side, for the twins with and without layer normalisation
-    deep_steps: int = 150
+    deep_steps: int = 240
     deep_learning_rate: float = 1e-3
     deep_warmup: int = 40
     deep_loss: float = 2.0  # nats a token that both are timed to
 
 
 class Thresholds(NamedTuple):
-    """What the chapter claims: set after pilot runs on one seed, before the three seeds were run."""
+    """What the chapter claims: set after pilot runs on one seed, before the three seeds were run.
+
+    The claim about layer normalisation missed its threshold at first: runs of 150 steps ended soon after the model with
+    normalisation had reached the loss (ratios of 1.25 to 1.5). The runs are longer now; the threshold is the same.
+    """
 
     exact: float = 0.9  # share of new two-clause sentences right word for word
     apart: float = 100.0  # a word's own share of its vector after six layers, with over without residuals
