@@ -156,15 +156,19 @@ class Translator:
     target_vocabulary: SentencePieceVocabulary
 
     def translate(
-        self, sentences: Sequence[str], *, beam_size: int = 4, max_new_tokens: int = 100, batch_size: int = 32
+        self, sentences: Sequence[str], *, beam_size: int = 4, max_new_tokens: int | None = None, batch_size: int = 32
     ) -> list[str]:
         """Translate sentences, in their order; pieces that the vocabulary lacks are read as `<unk>`.
+
+        Without `max_new_tokens` a translation may be as long as the model's position table.
 
         Raises:
             ValueError: a sentence is empty or too long for the model; a size is below 1.
         """
-        if max_new_tokens > self.model.config.max_length:
-            raise ValueError(f"max_new_tokens must be at most {self.model.config.max_length}, got {max_new_tokens}")
+        limit = self.model.config.max_length
+        max_new_tokens = limit if max_new_tokens is None else max_new_tokens
+        if max_new_tokens > limit:
+            raise ValueError(f"max_new_tokens must be at most {limit}, got {max_new_tokens}")
         vocabularies = (self.source_vocabulary, self.target_vocabulary)
         options = dict(beam_size=beam_size, max_new_tokens=max_new_tokens, batch_size=batch_size)
         return translate(self.model, sentences, *vocabularies, unknown="replace", **options)

@@ -55,7 +55,8 @@ def _largest(pairs) -> tuple[float, float]:
         if ours.shape != theirs.shape:
             raise ValueError(f"{name}: ours has shape {tuple(ours.shape)}, theirs {tuple(theirs.shape)}")
         if not bool(ours.isfinite().all() and theirs.isfinite().all()):
-            return float("inf"), float("inf")
+            return float("inf"), 1.0
+        ours, theirs = ours.detach(), theirs.detach()
         difference = max(difference, float((ours - theirs).abs().max()))
         scale = max(scale, float(theirs.abs().max()))
     return difference, scale

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +20,7 @@ from parity.compare import Parity, compared, named_gradients, paired, shaken, we
 from parity.layers import of_layer
 
 VOCABULARY, D_MODEL, HEADS, INNER, LAYERS, LENGTH = 30, 32, 4, 48, 2, 40
-SENTENCES, LONGEST = 60, 14
+SENTENCES, LONGEST, TRAINING_STEPS = 60, 14, 60
 
 
 def token_batch(sentences: int) -> PairBatch:
@@ -61,10 +63,28 @@ def marian_pair() -> tuple[Transformer, MarianMTModel]:
     shaken(theirs)
     with torch.no_grad():
         theirs.final_logits_bias.normal_()
-        theirs.final_logits_bias[0, EOS_ID] += 2.0  # sentences should end, at different lengths
+    return _with_weights_of(theirs), theirs
+
+
+@cache
+def talking_pair() -> tuple[Transformer, MarianMTModel]:
+    """As `marian_pair`, after some steps of training: a random model says one token for ever, which compares little."""
+    _, theirs = marian_pair()
+    batch = token_batch(SENTENCES)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=3e-3)
+    for _ in range(TRAINING_STEPS):
+        logits = theirs(**_source(batch), decoder_input_ids=batch.decoder_input).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), batch.decoder_target.flatten(), ignore_index=PAD_ID)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return _with_weights_of(theirs), theirs
+
+
+def _with_weights_of(theirs: MarianMTModel) -> Transformer:
     ours = ours_of(bias=True).eval()
     ours.load_state_dict(transformer_tensors(theirs.state_dict(), theirs.config.to_dict()))
-    return ours, theirs
+    return ours
 
 
 _MARIAN_SIZES = {"layers": LAYERS, "attention_heads": HEADS, "ffn_dim": INNER}
@@ -75,8 +95,7 @@ def marian() -> Parity:
     ours, theirs = marian_pair()
     batch = token_batch(6)
     output = ours(batch.source, batch.source_lengths, batch.decoder_input)
-    asked = dict(input_ids=batch.source, attention_mask=batch.source != PAD_ID)
-    expected = theirs(**asked, decoder_input_ids=batch.decoder_input).logits
+    expected = theirs(**_source(batch), decoder_input_ids=batch.decoder_input).logits
     real = batch.decoder_input != PAD_ID  # there, Marian's table gets no gradient
     output, expected = output[real], expected[real]
     for out in (output, expected):
@@ -133,7 +152,7 @@ def of_stack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def greedy_tokens() -> Parity:
     """Greedy decoding through our cache beside `generate`."""
-    ours, theirs = marian_pair()
+    ours, theirs = talking_pair()
     batch = token_batch(SENTENCES)
     said = greedy(ours, batch.source, batch.source_lengths, max_new_tokens=LONGEST)
     generated = theirs.generate(**_asked(batch), num_beams=1)[:, 1:]
@@ -146,7 +165,7 @@ def beam_tokens(size: int, alpha: int | float, early_stopping: str | bool = "nev
     With its default, `early_stopping=False`, it estimates what a running hypothesis can still reach from its present
     length, and so stops sooner: it may miss a longer sentence that would win. "never" is exact, as ours is.
     """
-    ours, theirs = marian_pair()
+    ours, theirs = talking_pair()
     batch = token_batch(SENTENCES)
     found = beam_search(
         ours, batch.source, batch.source_lengths, beam_size=size, max_new_tokens=LONGEST,
@@ -162,13 +181,18 @@ def beam_tokens(size: int, alpha: int | float, early_stopping: str | bool = "nev
     return compared(f"beam search, beam {size}", "transformers generate", what, pairs)
 
 
+def _source(batch: PairBatch) -> dict[str, Tensor]:
+    return dict(input_ids=batch.source, attention_mask=(batch.source != PAD_ID).long())
+
+
 def _asked(batch: PairBatch) -> dict:
-    limits = dict(max_new_tokens=LONGEST, do_sample=False)
-    return dict(input_ids=batch.source, attention_mask=(batch.source != PAD_ID).long(), **limits)
+    return dict(**_source(batch), max_new_tokens=LONGEST, do_sample=False)
 
 
 def _as_wide(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-    """Both tables of tokens as floats, filled up with padding to the same width."""
+    """Both tables of tokens as floats, with padding after `<eos>` and up to the same width."""
+    ended = (theirs == EOS_ID).cumsum(1) - (theirs == EOS_ID).long()  # how many <eos> stand before
+    theirs = theirs.masked_fill(ended > 0, PAD_ID)  # `generate` fills a beam's sentences up with <eos>
     width = max(ours.shape[1], theirs.shape[1])
     wide = [F.pad(tokens, (0, width - tokens.shape[1]), value=PAD_ID).float() for tokens in (ours, theirs)]
     return wide[0], wide[1]
