@@ -39,8 +39,8 @@ def alignment_error_rate(
 ) -> float:
     """1 - (|A∩S| + |A∩P|) / (|A| + |S|) over all sentences together: 0 is perfect, 1 shares no link with the truth.
 
-    A are the predicted links, S the sure ones of the truth, P the possible ones, which include the sure; None: the truth
-    has sure links only, and the rate is one minus the F1 score. Each argument has one collection of links a sentence.
+    A are the predicted links, S the sure ones of the truth, P the possible ones, which include the sure; None: the
+    truth has sure links only, and the rate is one minus the F1 score. Each argument has one collection a sentence.
 
     Raises:
         ValueError: the arguments are not equally long, or there is no link at all.
