@@ -4,7 +4,8 @@
 
 Notebooks are executed by pytest with nbval and by nothing else (tools/nbval_cache.py); the pages are made from those
 executions. The build fails when a notebook fails, when a page has a warning or a broken link, when a claim does not
-hold, and when a notebook takes far more time or memory than its budget.
+hold, when the library differs from an independent implementation (`python -m parity`), and when a notebook takes far
+more time or memory than its budget.
 """
 
 from __future__ import annotations
@@ -90,6 +91,27 @@ def execute_missing(root: pathlib.Path, key: str, notebooks: list[str]) -> None:
         raise BuildError(f"not executed without error: {', '.join(still or missing)} (see above)")
 
 
+def compare_with_others(root: pathlib.Path) -> None:
+    """Run `python -m parity` if library or checks changed. Errors: `BuildError` where something is too far apart."""
+    if not (root / "parity").is_dir():
+        return
+    table, stamp = root / "_build" / "parity.json", root / "_build" / "parity.key"
+    key = cache_key(root, more=("parity",))
+    if table.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        say("· parity: compared already with this library")
+        return
+    say("· parity: comparing with independent implementations")
+    stamp.unlink(missing_ok=True)  # a comparison that fails is made again the next time
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "parity"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    if done.returncode:
+        say(done.stdout)
+        raise BuildError("the library and an independent implementation are too far apart (see above)")
+    stamp.write_text(key, encoding="utf-8")
+
+
 def check_budget(timings: list[dict[str, Any]]) -> list[str]:
     """Sentences about the notebooks that go far over the budget; those slightly over are only said."""
     faults = []
@@ -167,6 +189,7 @@ def build(root: pathlib.Path) -> None:
         say("· scripts for formulas and widgets: fetched")
     execute_missing(root, key, notebooks)
     prune(root, key)
+    compare_with_others(root)
     faults = collect(root, key, notebooks)
     build_pages(root)
     check_links(root)

@@ -18,11 +18,14 @@ INPUTS = ("constraints.txt", "lectures_lib", "book/checkpoints", "results")
 KEPT = 2
 
 
-def cache_key(root: pathlib.Path, device: str | None = None) -> str:
-    """The key of the tree under `root` on `device` (default: the environment's LECTURES_DEVICE)."""
+def cache_key(root: pathlib.Path, device: str | None = None, more: tuple[str, ...] = ()) -> str:
+    """The key of the tree under `root` on `device` (default: the environment's LECTURES_DEVICE).
+
+    `more` names further files and folders to depend on.
+    """
     device = os.environ.get("LECTURES_DEVICE", "") if device is None else device
     digest = hashlib.sha256(f"python {sys.version_info[0]}.{sys.version_info[1]}, device {device!r}\n".encode())
-    for name in INPUTS:
+    for name in INPUTS + more:
         for path in _files(root / name):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())

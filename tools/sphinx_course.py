@@ -111,6 +111,36 @@ class ResultsTable(_Table):
         return rows
 
 
+class ParityTable(_Table):
+    """`{parity-table}`: how far the library is from independent implementations, `_build/parity.json`."""
+
+    headings = ("Ours", "Beside", "What is compared", "Largest difference", "In the gradients", "Precision")
+    nothing = "Nothing has been compared yet."
+
+    def rows(self, root: pathlib.Path) -> list[nodes.row]:  # noqa: D102
+        path = root / "_build" / "parity.json"
+        self.env.note_dependency(str(path))
+        checks = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return [self._check(check) for check in checks]
+
+    def _check(self, check: dict[str, Any]) -> nodes.row:
+        texts = (
+            check["reference"],
+            check["compared"],
+            _difference(check["forward"], check["scale"]),
+            _difference(check["gradient"], check["gradient_scale"]),
+            check["dtype"],
+        )
+        cells = [nodes.literal("", check["model"]), *map(nodes.Text, texts)]
+        return self._row(cells, identifier=f"parity-{check['id']}")
+
+
+def _difference(value: float | None, scale: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1e} of {scale:.3g}" if value else f"0 of {scale:.3g}"
+
+
 def _measured(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and texts of what fits into a table: numbers, words, numbers over seeds. The file has the rest."""
     for name, value in values.items():
@@ -215,6 +245,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("lectures_repository", "", "env")
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("results-table", ResultsTable)
+    app.add_directive("parity-table", ParityTable)
     app.connect("config-inited", configure)
     app.connect("builder-inited", drop_thebe, priority=0)
     app.connect("doctree-read", add_badge, priority=100)  # before Sphinx collects the pictures
