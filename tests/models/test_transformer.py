@@ -1,6 +1,5 @@
 """The Transformer: what may influence what, the cache, the sizes of the paper, and that it learns."""
 
-import copy
 
 import pytest
 import torch
@@ -258,15 +257,17 @@ def test_a_group_shares_its_sentences_memory_and_computes_the_same(seed, group, 
     assert_close(logits, whole[:, -1], atol=1e-5, rtol=1e-5)
 
 
-def test_the_state_before_a_selection_is_not_written_to_afterwards():
+def test_a_selection_that_fits_is_written_into_the_same_memory_and_a_larger_one_into_fresh():
     model, batch = build(), pair_batch(PAIRS)
     with torch.no_grad():
         _, state = model.step(torch.tensor([1, 1, 1]), model.start(batch.source, batch.source_lengths))
-        before = [copy.deepcopy((c.key[:, :, :1], c.length)) for c in state.caches]
-        model.step(torch.tensor([4, 5]), model.select(state, torch.tensor([1, 0])))
-    for cache, (key, length) in zip(state.caches, before, strict=True):
-        assert cache.length == length
-        assert_close(cache.key[:, :, :1], key)
+        filled = [cache.key[:, :, :1].clone() for cache in state.caches]
+        larger = model.select(state, torch.tensor([0, 0, 1, 1, 2, 2]), group=2)
+        assert_close([cache.key[:, :, :1] for cache in state.caches], filled)
+        smaller = model.select(state, torch.tensor([1, 0]))
+    for old, new, big, before in zip(state.caches, smaller.caches, larger.caches, filled, strict=True):
+        assert new.key.data_ptr() == old.key.data_ptr() != big.key.data_ptr()
+        assert_close(new.key[:, :, :1], before[[1, 0]])
 
 
 def test_the_whole_position_table_can_be_used_and_not_more():
