@@ -45,9 +45,9 @@ def test_the_diagram_shows_words_weights_and_a_thicker_arrow_for_a_larger_weight
 
 
 def test_gold_links_are_framed_where_they_are():
-    figure = attention_map(WEIGHTS, ROWS, COLUMNS, links=[(1, 0), (0, 1)])
+    figure = attention_map(WEIGHTS, ROWS, COLUMNS, links=[(2, 0), (0, 1)])
     centres = {(round(p.get_y() + p.get_height() / 2), round(p.get_x() + 0.42)) for p in figure.axes[0].patches}
-    assert centres == {(1, 0), (0, 1)}
+    assert centres == {(2, 0), (0, 1)}
     assert as_img(figure, "two frames").startswith("<img")
 
 
