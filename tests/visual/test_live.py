@@ -262,7 +262,7 @@ def test_bad_input_is_refused_by_name(model, changes, message):
 
 def test_a_vocabulary_or_a_map_of_another_size_is_refused(model):
     with pytest.raises(ValueError, match=f"target_vocabulary must have the model's {len(ENGLISH)} tokens, got 10"):
-        translator_html(model, CHINESE, CHINESE, examples=EXAMPLES)
+        translator_html(model, CHINESE, CHINESE, examples=EXAMPLES, max_new_tokens=LIMIT)
     with pytest.raises(ValueError, match=r"weights must have shape \(1, 2\), got \(2, 1\)"):
         map_html(["a"], ["b", "c"], torch.ones(2, 1))
 
