@@ -22,7 +22,7 @@ from lectures_lib.data.scenes import sample_scenes
 from lectures_lib.data.vocabulary import Vocabulary
 from lectures_lib.device import choose_device
 from lectures_lib.evaluation import sequential_depth
-from lectures_lib.experiments.record import load_result, write_result
+from lectures_lib.experiments.record import write_result
 from lectures_lib.experiments.seq2seq_claims import scores_by_clauses, seconds
 from lectures_lib.experiments.translation import sequence_loss
 from lectures_lib.models.transformer import EncoderLayer, Transformer, TransformerConfig
@@ -64,7 +64,6 @@ class Thresholds(NamedTuple):
     norm: float = 1.5  # steps to a loss without layer normalisation over those with
     chain: float = 1.05  # longest chain of dependent operations, four times the tokens over once
     time: float = 2.0  # growth of the GRU's time from 32 to 256 tokens over that of the encoder layer
-    real: float = 1.0  # BLEU points on Multi30k over the GRU with attention, after training of at most an hour each
 
 
 def scene_pairs(seed: int, recipe: Recipe) -> tuple[Vocabulary, Vocabulary, list[IdPair]]:
@@ -195,14 +194,6 @@ def time_growth(seed: int, short: int = 32, long: int = 256) -> dict[str, float]
     with torch.no_grad():
         times = seconds(tasks)
     return {name: times[2 * i + 1] / times[2 * i] for i, name in enumerate(readers(seed))}
-
-
-def real_gain() -> float:
-    """BLEU points of the Transformer over the GRU with attention on Multi30k, from the committed results."""
-    transformer, attention = (
-        load_result(f"translation-{model}-multi30k-de-en")["measured"]["bleu"] for model in ("transformer", "attention")
-    )
-    return transformer - attention
 
 
 def measure(seed: int, recipe: Recipe) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
