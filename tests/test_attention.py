@@ -134,6 +134,20 @@ def test_an_empty_look_ahead_mask_is_refused():
 # Queries that may see nothing
 
 
+@pytest.mark.parametrize("axes", [(), (2,), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_kernel_of_this_device_gives_zeros_to_a_query_that_may_see_nothing(axes, dtype):
+    """`attention` relies on it on a CPU, with every number of axes, in every precision, for a mask of every shape."""
+    query = torch.ones(*axes, 3, 4, dtype=dtype, requires_grad=True)
+    for mask in (torch.tensor([[True] * 3, [False] * 3, [True] * 3]), torch.zeros(3, dtype=torch.bool)):
+        with torch.no_grad():
+            nothing = attention(query, query, query, mask)[..., 1, :]
+        mixed = attention(query, query, query, mask)
+        (gradient,) = torch.autograd.grad(mixed.sum(), query)
+        assert nothing.count_nonzero() == mixed[..., 1, :].count_nonzero() == 0
+        assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_query_that_may_attend_to_nothing_gets_zeros_and_sends_back_zeros(causal):
     """pytorch#41508: NaN gradients from fully masked rows. Here: zeros in both directions, and others unharmed."""
@@ -355,7 +369,19 @@ def test_a_full_cache_says_how_much_room_it_had():
     assert cache.length == 3  # a refusal leaves it as it was
 
 
-def test_selected_rows_of_a_cache_come_in_order_may_repeat_and_do_not_share_memory():
+@pytest.mark.parametrize("rows", [[2, 0], [1, 1, 0], [2, 1, 0], [0], [2, 2, 2]], ids=str)
+def test_rows_selected_into_the_same_memory_do_not_overwrite_each_other(rows):
+    key, value = random_tensors((3, 2, 4, 5), (3, 2, 4, 5), gradient=False)
+    before = [key.clone(), value.clone()]
+    chosen = LayerCache(key, value, length=3).select(torch.tensor(rows))
+    assert_close(chosen.key[:, :, :3], before[0][rows, :, :3])
+    assert_close(chosen.value[:, :, :3], before[1][rows, :, :3])
+    keys, _ = chosen.append(torch.ones(len(rows), 2, 1, 5), torch.ones(len(rows), 2, 1, 5))
+    assert_close(keys, torch.cat([before[0][rows, :, :3], torch.ones(len(rows), 2, 1, 5)], dim=2))
+    assert_close(chosen.select(torch.tensor([0, 0, 0, 0])).key[:, :, :4], keys[[0, 0, 0, 0]])  # and on to a larger one
+
+
+def test_more_rows_than_a_cache_has_come_in_order_and_in_fresh_memory():
     key, value = random_tensors((3, 2, 4, 5), (3, 2, 4, 5), gradient=False)
     cache = LayerCache(key, value, length=2)
     chosen = cache.select(torch.tensor([2, 0, 0, 1]))

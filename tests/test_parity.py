@@ -15,6 +15,8 @@ from parity import compare, models
 from parity import layers as parity_layers
 from parity.__main__ import CHECKS, TOLERANCE, main
 from parity.compare import compared, paired
+from tools import build
+from tools.sphinx_course import ParityTable
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -206,3 +208,44 @@ def test_the_file_has_a_row_for_each_check_and_the_status_tells_of_one_too_far_a
     assert main() == 1
     assert "TOO FAR APART" in capsys.readouterr().out
     assert json.loads((tmp_path / "_build" / "parity.json").read_text())[0]["holds"] is False
+
+
+# The book
+
+
+def write_checks(root, body):
+    (root / "parity").mkdir(exist_ok=True)
+    (root / "parity" / "__init__.py").write_text("")
+    start = "import pathlib, sys\nruns = pathlib.Path('runs')\n"
+    count = "runs.write_text(str(int(runs.read_text()) + 1 if runs.exists() else 1))\n"
+    (root / "parity" / "__main__.py").write_text(start + count + body)
+
+
+def test_the_build_compares_again_when_library_or_checks_have_changed_and_only_then(tmp_path, capsys):
+    (tmp_path / "_build").mkdir()
+    build.compare_with_others(tmp_path)  # a book without checks
+    write_checks(tmp_path, "pathlib.Path('_build/parity.json').write_text('[]')")
+    for _ in range(2):
+        build.compare_with_others(tmp_path)
+    assert (tmp_path / "runs").read_text() == "1"
+    (tmp_path / "lectures_lib").mkdir()
+    (tmp_path / "lectures_lib" / "layers.py").write_text("epsilon = 1e-6")
+    build.compare_with_others(tmp_path)
+    assert (tmp_path / "runs").read_text() == "2"
+    write_checks(tmp_path, "print('beam-4: TOO FAR APART')\nsys.exit(1)")
+    for runs in ("3", "4"):  # the second time as well
+        with pytest.raises(build.BuildError, match="too far apart"):
+            build.compare_with_others(tmp_path)
+        assert (tmp_path / "runs").read_text() == runs
+    assert "beam-4: TOO FAR APART" in capsys.readouterr().out
+
+
+def test_a_row_of_the_page_shows_the_differences_and_their_scale():
+    check = {"id": "greedy", "model": "greedy", "reference": "generate", "compared": "tokens", "dtype": "float32"}
+    check |= {"forward": 0.0, "scale": 29.0, "gradient": None, "gradient_scale": None}
+    table = object.__new__(ParityTable)
+    row = table._check(check)
+    assert [cell.astext() for cell in row] == ["greedy", "generate", "tokens", "0 of 29", "–", "float32"]
+    assert row["ids"] == ["parity-greedy"]
+    cells = table._check(check | {"forward": 1.94e-6, "gradient": 2.0, "gradient_scale": 41.26})
+    assert [cell.astext() for cell in cells][3:5] == ["1.9e-06 of 29", "2.0e+00 of 41.3"]

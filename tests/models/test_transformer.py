@@ -1,6 +1,5 @@
 """The Transformer: what may influence what, the cache, the sizes of the paper, and that it learns."""
 
-
 import pytest
 import torch
 from hypothesis import given, settings
