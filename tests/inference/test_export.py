@@ -15,12 +15,12 @@ SMALL = dict(source_vocabulary=23, target_vocabulary=19, d_model=16, n_heads=4, 
 SHAPES = [(1, 1), (1, 7), (2, 2), (3, 1), (5, 3), (6, 6), (40, 40)]
 
 
-def make(seed=0, **changes):
+def make(seed=0, std=0.4, **changes):
     torch.manual_seed(seed)
     layers = dict(n_encoder_layers=2, n_decoder_layers=3)
     model = Transformer(TransformerConfig(**{**SMALL, **layers, **changes})).eval()
     for parameter in model.parameters():  # biases and norms away from zero and one, where a mistake would not show
-        nn.init.normal_(parameter, std=0.4)
+        nn.init.normal_(parameter, std=std)
     return model
 
 
@@ -78,7 +78,8 @@ def test_logits_memory_and_every_heads_weights_agree_with_pytorch(model, graphs,
     ids=["pre-norm", "bare"],
 )
 def test_other_kinds_of_transformer_can_be_exported(changes):
-    other = make(1, **changes)
+    # Without norms numbers grow with every layer, and so does what rounding does to them.
+    other = make(1, std=0.2 if changes["norm"] == "none" else 0.4, **changes)
     check(other, *sessions(other), 6, 4)
 
 
