@@ -1,7 +1,7 @@
 """The Transformer's training step and its decoding, beside Hugging Face's Marian and PyTorch's `nn.Transformer`.
 
-All run at the same sizes with the same batch, loss, optimizer, threads and float32, in turns. The sizes are those of the
-Multi30k recipe for training and those of the chapter's notebook for decoding.
+All run at the same sizes with the same batch, loss, optimizer, threads and float32, in turns. The sizes are those of
+the Multi30k recipe for training and those of the chapter's notebook for decoding.
 """
 
 from __future__ import annotations
