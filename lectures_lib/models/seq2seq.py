@@ -404,8 +404,11 @@ class Seq2Seq(nn.Module):
         """The decoder's state before its first word: what `inference` starts from."""
         return self.decoder.prepare(self.encoder(source, source_lengths))
 
-    def select(self, state: DecoderState, rows: Int[Tensor, " rows"]) -> DecoderState:
-        """The state of the given rows of the batch only, for beam search: a row may come twice, or not at all."""
+    def select(self, state: DecoderState, rows: Int[Tensor, " rows"], *, group: int = 1) -> DecoderState:
+        """The state of the given rows of the batch only, for beam search: a row may come twice, or not at all.
+
+        `group` rows in a row belong to one sentence; each has its own copy of what they share.
+        """
         return state.select(rows)
 
     def step(

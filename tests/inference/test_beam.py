@@ -14,6 +14,7 @@ from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from lectures_lib.inference import greedy
 from lectures_lib.inference.beam import beam_search, length_penalty
 from lectures_lib.inference.greedy import StepwiseModel
+from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from lectures_lib.models.transformer import Transformer, TransformerConfig
 
 PROPERTY = settings(deadline=None, max_examples=25)
@@ -210,6 +211,31 @@ def test_a_batch_gives_each_sentence_what_it_gets_alone():
 
 
 # What is not computed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cell": "lstm"},
+        {"attention": "additive", "bidirectional": True},
+        {"attention": "multiplicative", "bidirectional": True, "input_feeding": True},
+    ],
+    ids=["gru", "lstm", "additive", "multiplicative"],
+)
+def test_a_recurrent_models_hypotheses_have_the_scores_teacher_forcing_gives_them(options):
+    torch.manual_seed(0)
+    model = Seq2Seq(Seq2SeqConfig(9, 9, 6, 8, **options)).eval()
+    found = beam_search(model, SOURCES, LENGTHS, beam_size=3, max_new_tokens=5, penalty=NO_PENALTY)
+    for row, length in enumerate(LENGTHS.tolist()):
+        source = SOURCES[row : row + 1, :length]
+        for tokens, score in zip(found.tokens[row], found.scores[row], strict=True):
+            ends = (tokens == EOS_ID).nonzero()
+            said = tokens[: int(ends[0]) + 1] if len(ends) else tokens  # a model may say <pad> in between
+            shown = torch.cat([torch.tensor([BOS_ID]), said[:-1]]).unsqueeze(0)
+            with torch.no_grad():
+                log_p = model(source, torch.tensor([length]), shown)[0].log_softmax(-1)
+            assert_close(log_p.gather(1, said.unsqueeze(1)).sum(), score, atol=1e-5, rtol=1e-5)
 
 
 def patient(source, said):
