@@ -57,8 +57,8 @@ class Recipe:
 class Thresholds(NamedTuple):
     """What the chapter claims.
 
-    The two of the saturation follow from a calculation: with 16 keys and scores of spread 32 the two best lie about 14
-    apart, which leaves a fifth of the gradient. Those of the heads were set before the models they speak of were
+    The two of the saturation follow from a calculation: with 16 keys and scores of spread 32 the two best are close in
+    about a fifth of the rows, and only those have a gradient. Those of the heads were set before the models they speak of were
     trained for the first time.
     """
 
