@@ -58,8 +58,8 @@ class Thresholds(NamedTuple):
     """What the chapter claims.
 
     The two of the saturation follow from a calculation: with 16 keys and scores of spread 32 the two best are close in
-    about a fifth of the rows, and only those have a gradient. Those of the heads were set before the models they speak of were
-    trained for the first time.
+    about a fifth of the rows, and only those have a gradient. Those of the heads were set before the models they speak
+    of were trained for the first time.
     """
 
     scaled_flat: float = 0.8  # smallest over largest gradient norm, d from 4 to 1024, with 1/√d

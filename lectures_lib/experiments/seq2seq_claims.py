@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +72,16 @@ def chinese_to_english(seed: int, recipe: Recipe) -> tuple[Seq2Seq, Vocabulary, 
     return model, chinese, english, history
 
 
+@runtime_checkable
+class HeldOut(Protocol):
+    """What a recipe says about the sentences a model is scored on."""
+
+    test_sentences: int  # for each number of clauses
+    test_seed: int
+
+
 def scores_by_clauses(
-    model: nn.Module, chinese: Vocabulary, english: Vocabulary, recipe: Recipe, clauses: Sequence[int] = range(1, 7)
+    model: nn.Module, chinese: Vocabulary, english: Vocabulary, recipe: HeldOut, clauses: Sequence[int] = range(1, 7)
 ) -> dict[int, dict[str, float]]:
     """BLEU and exact match on held-out sentences of every number of clauses."""
     scores = {}

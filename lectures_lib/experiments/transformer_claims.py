@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +145,7 @@ def own_share(x: Tensor) -> float:
 
 
 @torch.no_grad()
-def own_share_by_depth(layers: list[EncoderLayer], seed: int = 0) -> list[float]:
+def own_share_by_depth(layers: Sequence[nn.Module], seed: int = 0) -> list[float]:
     """`own_share` of random sentences of 12 words before the first layer, and after each."""
     x = torch.randn(16, 12, 64, generator=torch.Generator().manual_seed(seed))
     shares = [own_share(x)]
@@ -155,7 +155,7 @@ def own_share_by_depth(layers: list[EncoderLayer], seed: int = 0) -> list[float]
     return shares
 
 
-def gradient_by_depth(layers: list[EncoderLayer], seed: int = 0) -> list[float]:
+def gradient_by_depth(layers: Sequence[nn.Module], seed: int = 0) -> list[float]:
     """The norm of a random loss' gradient before the first layer and after each, as a share of that at the top."""
     generator = torch.Generator().manual_seed(seed)
     states = [torch.randn(16, 12, 64, generator=generator, requires_grad=True)]

@@ -1,5 +1,6 @@
 """The experiment behind the chapter `transformer`: what it measures, on cases small enough to check by hand."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,18 @@ from lectures_lib.experiments.transformer_claims import Recipe, Thresholds
 from lectures_lib.training import History
 
 ROOT = Path(__file__).parents[2]
-SMALL = Recipe(scenes=400, steps=30, warmup=3, test_sentences=5)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallRecipe(Recipe):
+    scenes: int = 400
+    steps: int = 30
+    ablation_steps: int = 5
+    warmup: int = 2
+    test_sentences: int = 5
+
+
+SMALL = SmallRecipe()
 BELOW = {"transformer-gradient", "transformer-chain"}
 BY_CLAIM = {
     "transformer-translates": "exact",
@@ -75,11 +87,11 @@ def test_the_chain_of_the_gru_grows_and_that_of_the_layer_does_not():
 
 
 def test_a_small_run_writes_every_claim_and_its_thresholds(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "Recipe", lambda: SMALL)
+    monkeypatch.setattr(experiment, "Recipe", SmallRecipe)
     monkeypatch.setattr(experiment, "train_deep", lambda *_: History(step=[10], loss=[1.0]))
     monkeypatch.setattr(experiment, "time_growth", lambda seed: {"GRU": 8.0, "encoder layer": 2.0})
     path = tmp_path / "r.json"
-    assert main(["transformer_claims", "--seeds", "3", "--steps", "2", "--out", str(path)]) == 0
+    assert main(["transformer_claims", "--seeds", "3", "--steps", "4", "--out", str(path)]) == 0
     result = json.loads(path.read_text())
     assert result["seed"] == [3]
     assert set(result["measured"]["claims"]) == set(BY_CLAIM)
