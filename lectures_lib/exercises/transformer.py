@@ -79,7 +79,7 @@ def check_layer_norm(answer: Callable[[Tensor], Any]) -> None:
 
 
 def check_encoder_layer(answer: Callable[[Tensor, EncoderLayer], Any]) -> None:
-    """Exercise 3: the post-LN encoder layer out of the library's own parts.
+    """Exercise 5: the post-LN encoder layer out of the library's own parts.
 
     Raises:
         WrongAnswer: naming what is missing or in the wrong order.
@@ -160,7 +160,7 @@ def _best_pairs(table: Tensor, count: int) -> list[tuple[int, int]]:
 
 
 def check_label_smoothing(answer: Callable[[Tensor, Tensor, float], Any]) -> None:
-    """Exercise 5: cross-entropy with a smoothed target, for logits (n, vocabulary) and targets (n), averaged.
+    """Exercise 3: cross-entropy with a smoothed target, for logits (n, vocabulary) and targets (n), averaged.
 
     Raises:
         WrongAnswer: naming how the target was smoothed instead.
