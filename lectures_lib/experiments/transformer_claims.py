@@ -192,12 +192,13 @@ def cell_by_cell(seed: int, d_model: int = 64) -> Callable[[int], Tensor]:
 def time_growth(seed: int, short: int = 32, long: int = 256) -> dict[str, float]:
     """How many times as long the long sentence takes, for each of `readers`.
 
-    Each time is taken by itself, after a warm-up of its own: a task that follows a larger one finds the caches full.
+    Each time is taken by itself, after a warm-up of its own: a task that follows a larger one finds the caches full. A
+    hundred repeats, since these are fractions of a millisecond, and whatever else runs disturbs most of them.
     """
     growth = {}
     for name, read in readers(seed).items():
         with torch.no_grad():
-            times = [seconds([functools.partial(read, n)])[0] for n in (short, long)]
+            times = [seconds([functools.partial(read, n)], repeats=100)[0] for n in (short, long)]
         growth[name] = times[1] / times[0]
     return growth
 
