@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
+from benchmarks.timing import interleaved
 from lectures_lib.data.batching import BucketedBatches, PairBatch
 from lectures_lib.data.scenes import sample_scenes
 from lectures_lib.data.vocabulary import PAD_ID, Vocabulary
@@ -25,7 +25,7 @@ def scenes() -> dict:
         for scene in sample_scenes(100_000, seed=0, clauses=(1, 6)):
             _ = scene.english_tokens, scene.chinese_tokens, scene.english, scene.chinese
 
-    (times,) = _interleaved([task], runs=3)
+    (times,) = interleaved([task], runs=3)
     return {
         "ours": statistics.median(times),
         "peer": None,
@@ -48,7 +48,7 @@ def training_step() -> dict:
     config = Seq2SeqConfig.tiny(len(chinese), len(english))
     ours, peer = Seq2Seq(config), WordByWord(config)
     peer.load_state_dict(ours.state_dict())
-    ours_times, peer_times = _interleaved([_step(ours, batch), _step(peer, batch)], runs=RUNS)
+    ours_times, peer_times = interleaved([_step(ours, batch), _step(peer, batch)], runs=RUNS)
     ours_ms, peer_ms = (1000 * statistics.median(times) for times in (ours_times, peer_times))
     spread = 1000 * (max(ours_times) - min(ours_times))
     return {"ours": ours_ms, "peer": peer_ms, "ratio": peer_ms / ours_ms, "unit": "ms", "spread": spread}
@@ -77,15 +77,3 @@ def _step(model: nn.Module, batch: PairBatch) -> Callable[[], None]:
         optimizer.step()
 
     return step
-
-
-def _interleaved(tasks: list[Callable[[], None]], *, runs: int) -> list[list[float]]:
-    """Seconds of every run of every task; the tasks take turns, after one round to warm up."""
-    times: list[list[float]] = [[] for _ in tasks]
-    for run in range(runs + 1):
-        for task, record in zip(tasks, times, strict=True):
-            started = time.perf_counter()
-            task()
-            if run > 0:
-                record.append(time.perf_counter() - started)
-    return times

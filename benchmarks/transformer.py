@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.timing import interleaved
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from lectures_lib.inference import beam_search, greedy
 from lectures_lib.layers import sinusoidal_positions
@@ -236,15 +236,3 @@ def _decoding(beam_size: int, sentences: int = 32, tokens: int = 24) -> dict:
     ours_ms, peer_ms = (1000 * statistics.median(times) for times in (ours_times, peer_times))
     spread = 1000 * (max(ours_times) - min(ours_times))
     return {"ours": ours_ms, "peer": peer_ms, "ratio": peer_ms / ours_ms, "unit": "ms", "spread": spread}
-
-
-def interleaved(tasks: list[Callable[[], None]], *, runs: int) -> list[list[float]]:
-    """Seconds of every run of every task; the tasks take turns, after one round to warm up."""
-    times: list[list[float]] = [[] for _ in tasks]
-    for run in range(runs + 1):
-        for task, record in zip(tasks, times, strict=True):
-            started = time.perf_counter()
-            task()
-            if run > 0:
-                record.append(time.perf_counter() - started)
-    return times
