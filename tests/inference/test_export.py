@@ -48,7 +48,7 @@ def graphs(model):
 
 
 @torch.no_grad()
-def check(model, encoder, decoder, source_time, time):
+def assert_agreement(model, encoder, decoder, source_time, time):
     source = torch.randint(4, model.config.source_vocabulary, (1, source_time))
     tokens = torch.randint(4, model.config.target_vocabulary, (1, time))
     lengths = torch.tensor([source_time])
@@ -66,7 +66,7 @@ def check(model, encoder, decoder, source_time, time):
 
 @pytest.mark.parametrize(("source_time", "time"), SHAPES)
 def test_logits_memory_and_every_heads_weights_agree_with_pytorch(model, graphs, source_time, time):
-    check(model, *graphs, source_time, time)
+    assert_agreement(model, *graphs, source_time, time)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_logits_memory_and_every_heads_weights_agree_with_pytorch(model, graphs,
 def test_other_kinds_of_transformer_can_be_exported(changes):
     # Without norms numbers grow with every layer, and so does what rounding does to them.
     other = make(1, std=0.2 if changes["norm"] == "none" else 0.4, **changes)
-    check(other, *sessions(other), 6, 4)
+    assert_agreement(other, *sessions(other), 6, 4)
 
 
 def test_the_loop_a_page_runs_says_the_same_tokens_as_greedy(model, graphs):
