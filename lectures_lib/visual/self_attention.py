@@ -6,7 +6,6 @@ A query has the colour of what is written, a key the colour of what is read, a v
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -18,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from lectures_lib.attention import attention_weights, check_mask
-from lectures_lib.visual.stepper import stepper
+from lectures_lib.visual.stepper import stepper, text_box
 from lectures_lib.visual.style import INK, MEMORY, MUTED, SOURCE, TARGET, house_style
 
 QUERY, KEY, VALUE = TARGET, SOURCE, MEMORY
@@ -208,24 +207,7 @@ def formula_box(frames_of: Callable[[str], list[str]], *, example: str) -> None:
     It needs a running notebook; in the static book a sentence says so. `frames_of` makes the frames of a sentence and
     raises ValueError where it cannot.
     """
-    from IPython.display import HTML, display
-
-    if os.environ.get("LECTURES_STATIC"):
-        display(HTML("<p><em>In a running notebook a text field stands here: type any sentence of the world.</em></p>"))
-        return
-    import ipywidgets
-
-    field = ipywidgets.Text(value=example, description="Sentence", continuous_update=False)
-    picture = ipywidgets.Output()
-
-    def answer(_=None) -> None:
-        picture.clear_output(wait=True)
-        with picture:
-            display(HTML(box_answer(frames_of, field.value)))
-
-    field.observe(answer, names="value")
-    answer()
-    display(ipywidgets.VBox([field, picture]))
+    text_box(lambda typed: box_answer(frames_of, typed), example=example)
 
 
 def box_answer(frames_of: Callable[[str], list[str]], typed: str) -> str:

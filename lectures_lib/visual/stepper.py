@@ -7,8 +7,9 @@ with the mouse and from the keyboard.
 from __future__ import annotations
 
 import html
+import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 # The script finds its own element by its id: several widgets may stand on one page.
 SCRIPT = """
@@ -62,3 +63,28 @@ def stepper(stories: Mapping[str, Sequence[str]], *, choice: str, step: str) -> 
         f'<div aria-live="polite">{bodies}</div>'
         f"<script>{SCRIPT % {'id': identity}}</script></div>"
     )
+
+
+def text_box(answer: Callable[[str], str], *, example: str) -> None:
+    """Display a text field: type a sentence, press Enter, see the HTML that `answer` makes of it; `example` at first.
+
+    It needs a running notebook; in the static book (environment variable `LECTURES_STATIC`) a sentence says so.
+    """
+    from IPython.display import HTML, display
+
+    if os.environ.get("LECTURES_STATIC"):
+        display(HTML("<p><em>In a running notebook a text field stands here: type any sentence of the world.</em></p>"))
+        return
+    import ipywidgets
+
+    field = ipywidgets.Text(value=example, description="Sentence", continuous_update=False)
+    picture = ipywidgets.Output()
+
+    def show_answer(_=None) -> None:
+        picture.clear_output(wait=True)
+        with picture:
+            display(HTML(answer(field.value)))
+
+    field.observe(show_answer, names="value")
+    show_answer()
+    display(ipywidgets.VBox([field, picture]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from lectures_lib.data.batching import source_batch
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, Text, Vocabulary
-from lectures_lib.visual.stepper import stepper
+from lectures_lib.visual.stepper import stepper, text_box
 from lectures_lib.visual.style import MEMORY, TARGET
 
 SHOWN_CANDIDATES = 5
@@ -77,24 +76,7 @@ def translation_box(
 
     It needs a running notebook; in the static book a sentence says so. `split` cuts a sentence into tokens.
     """
-    from IPython.display import HTML, display
-
-    if os.environ.get("LECTURES_STATIC"):
-        display(HTML("<p><em>In a running notebook a text field stands here: type any sentence of the world.</em></p>"))
-        return
-    import ipywidgets
-
-    field = ipywidgets.Text(value=example, description="Sentence", continuous_update=False)
-    picture = ipywidgets.Output()
-
-    def answer(_=None) -> None:
-        picture.clear_output(wait=True)
-        with picture:
-            display(HTML(box_answer(model, field.value, source_vocabulary, target_vocabulary, split=split)))
-
-    field.observe(answer, names="value")
-    answer()
-    display(ipywidgets.VBox([field, picture]))
+    text_box(lambda typed: box_answer(model, typed, source_vocabulary, target_vocabulary, split=split), example=example)
 
 
 def box_answer(
