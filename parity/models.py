@@ -15,7 +15,7 @@ from lectures_lib.inference import greedy
 from lectures_lib.inference.beam import beam_search
 from lectures_lib.losses import next_token_loss
 from lectures_lib.models.transformer import Transformer, TransformerConfig
-from lectures_lib.pretrained import transformer_tensors
+from lectures_lib.pretrained.marian import transformer_tensors
 from parity.compare import Parity, compared, named_gradients, paired, shaken, weighed_sum
 from parity.layers import of_layer
 

@@ -331,7 +331,7 @@ def test_a_name_on_the_hub_is_fetched_file_by_file_at_the_revision(checkpoint, m
             raise RemoteEntryNotFoundError("404", response=_NotFound())
         return str(checkpoint[0] / file)
 
-    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    monkeypatch.setattr(pretrained.files, "hf_hub_download", download)
     translator = pretrained.marian("owner/model", revision="abc123")
     assert len(translator.translate(SENTENCES[:1], max_new_tokens=3)) == 1
     assert {(name, revision) for name, _, revision in asked} == {("owner/model", "abc123")}

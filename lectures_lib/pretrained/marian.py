@@ -1,30 +1,21 @@
-"""Public checkpoints in the course's own modules.
-
-A checkpoint's tensors are renamed, joined and permuted until they fit; every name and every shape is checked on the
-way, so that a checkpoint either means here what it meant where it was trained, or is refused.
-"""
+"""A Marian checkpoint, with its SentencePiece vocabularies, in the course's own `Transformer`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError as _UnpicklingError
 from typing import Any
 
 import sentencepiece
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK, UNK_ID, Text, Vocabulary
 from lectures_lib.inference.translate import translate
 from lectures_lib.layers import sinusoidal_positions
 from lectures_lib.models.transformer import Transformer, TransformerConfig
+from lectures_lib.pretrained.files import CheckpointFiles, read_json, read_tensors
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu"}
@@ -76,7 +67,7 @@ class SentencePieceVocabulary(Vocabulary):
             processor.Load(str(pieces))
         except (RuntimeError, OSError) as error:
             raise ValueError(f"{pieces.name} is not a SentencePiece model: {error}") from None
-        ids = _read_json(table)
+        ids = read_json(table)
         if not all(isinstance(row, int) for row in ids.values()):
             raise ValueError(f"{table.name} must give each token one integer")
         return cls(ids, processor)
@@ -187,15 +178,15 @@ def marian(folder_or_hub_name: str | Path, *, revision: str = "main") -> Transla
 
     Sources: Junczys-Dowmunt et al. 2018 (Marian); Tiedemann and Thottingal 2020 (OPUS-MT).
     """
-    files = _Files(folder_or_hub_name, revision)
-    config = _read_json(files.get("config.json"))
+    files = CheckpointFiles(folder_or_hub_name, revision)
+    config = read_json(files.get("config.json"))
     _check_config(config)
     shared = config.get("share_encoder_decoder_embeddings", True)
     source = SentencePieceVocabulary.read(files.get("vocab.json"), files.get("source.spm"))
     table = files.find("target_vocab.json") if not shared else None
     target = SentencePieceVocabulary.read(table or files.get("vocab.json"), files.get("target.spm"))
     _check_ids(config, source, target)
-    tensors = transformer_tensors(_read_tensors(files.first(WEIGHTS)), config)
+    tensors = transformer_tensors(read_tensors(files.first(WEIGHTS)), config)
     model = Transformer(_transformer_config(config, len(source), len(target)))
     model.load_state_dict(_with_our_rows(tensors, source, target))
     return Translator(model.eval(), source, target)
@@ -391,75 +382,3 @@ def _transformer_config(config: Mapping[str, Any], source: int, target: int) -> 
         activation=ACTIVATIONS[config.get("activation_function", "gelu")],
         logits_bias=True,
     )
-
-
-# The files
-
-
-class _Files:
-    """The files of a folder, or of a repository on the Hub."""
-
-    def __init__(self, source: str | Path, revision: str) -> None:
-        self.source, self.revision = source, revision
-        self.folder = Path(source) if Path(source).is_dir() else None
-        if self.folder is None and (isinstance(source, Path) or str(source).count("/") != 1):
-            raise FileNotFoundError(f"there is no folder {str(source)!r}, nor is that a name on the Hub (owner/model)")
-
-    def get(self, name: str) -> Path:
-        """The file's path. Raises FileNotFoundError where there is none."""
-        path = self.find(name)
-        if path is None:
-            raise FileNotFoundError(f"{str(self.source)!r} has no file {name}")
-        return path
-
-    def first(self, names: Sequence[str]) -> Path:
-        """The first of these files that there is."""
-        for name in names:
-            path = self.find(name)
-            if path is not None:
-                return path
-        raise FileNotFoundError(f"{str(self.source)!r} has none of the files {', '.join(names)}")
-
-    def find(self, name: str) -> Path | None:
-        """The file's path, or None where the folder or the repository has no such file."""
-        if self.folder is not None:
-            return self.folder / name if (self.folder / name).is_file() else None
-        try:
-            return Path(hf_hub_download(str(self.source), name, revision=self.revision))
-        except LocalEntryNotFoundError as error:
-            raise self._unreachable(error) from None
-        except EntryNotFoundError:
-            return None
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise self._unreachable(error) from None
-
-    def _unreachable(self, error: Exception) -> FileNotFoundError:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return FileNotFoundError(
-            f"{str(self.source)!r} (revision {self.revision!r}) is no folder here, and the Hugging Face Hub "
-            f"did not give it: {reason}"
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} must hold an object, got {type(value).__name__}")
-    return value
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """In float32, whatever precision they are stored in."""
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)  # only tensors: never code
-    except (SafetensorError, RuntimeError, EOFError, ValueError, _UnpicklingError) as error:
-        raise ValueError(f"{path.name} holds no weights: {str(error).splitlines()[0]}") from None
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise ValueError(f"{path.name} must hold tensors by their names")
-    return {name: tensor.float() for name, tensor in tensors.items()}
