@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.timing import interleaved
 from lectures_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
-from lectures_lib.inference import beam_search, greedy
+from lectures_lib.inference import LeanTransformer, beam_search, greedy
 from lectures_lib.layers import sinusoidal_positions
 from lectures_lib.losses import next_token_loss
 from lectures_lib.models.transformer import Transformer, TransformerConfig
@@ -74,7 +74,7 @@ def decode_beam() -> dict:
 def cost_per_token() -> dict:
     """Microseconds for one token of one sentence at 512 written tokens, beside those at 32: is the cost flat?"""
     torch.manual_seed(0)
-    model = Transformer(NOTEBOOK).eval()
+    model = LeanTransformer(Transformer(NOTEBOOK).eval())
     source, lengths = torch.randint(4, 180, (1, 12)), torch.tensor([12])
 
     def write(tokens: int) -> Callable[[], None]:
@@ -224,9 +224,9 @@ def _decoding(beam_size: int, sentences: int = 32, tokens: int = 24) -> dict:
 
     def write() -> None:
         if beam_size == 1:
-            greedy(ours, source, lengths, **limits)
+            greedy(LeanTransformer(ours), source, lengths, **limits)
         else:
-            beam_search(ours, source, lengths, beam_size=beam_size, **limits)
+            beam_search(LeanTransformer(ours), source, lengths, beam_size=beam_size, **limits)
 
     def write_peer() -> None:
         with torch.no_grad():

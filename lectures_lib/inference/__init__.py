@@ -4,4 +4,5 @@ from lectures_lib.inference.beam import Hypotheses as Hypotheses
 from lectures_lib.inference.beam import beam_search as beam_search
 from lectures_lib.inference.beam import length_penalty as length_penalty
 from lectures_lib.inference.greedy import greedy as greedy
+from lectures_lib.inference.lean import LeanTransformer as LeanTransformer
 from lectures_lib.inference.translate import translate as translate

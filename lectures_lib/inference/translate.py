@@ -10,6 +10,8 @@ from lectures_lib.data.batching import source_batch
 from lectures_lib.data.vocabulary import Text, Vocabulary
 from lectures_lib.inference.beam import beam_search
 from lectures_lib.inference.greedy import greedy
+from lectures_lib.inference.lean import LeanTransformer
+from lectures_lib.models.transformer import Transformer
 
 
 def translate(
@@ -40,14 +42,15 @@ def translate(
     was_training = model.training
     model.eval()
     try:
+        writer = LeanTransformer(model) if isinstance(model, Transformer) else model
         for first in range(0, len(ids), batch_size):
             chosen = by_length[first : first + batch_size]
             source, lengths = source_batch([ids[i] for i in chosen])
             source = source.to(device)
             if beam_size == 1:
-                said = greedy(model, source, lengths, max_new_tokens=max_new_tokens)
+                said = greedy(writer, source, lengths, max_new_tokens=max_new_tokens)
             else:
-                found = beam_search(model, source, lengths, beam_size=beam_size, max_new_tokens=max_new_tokens)
+                found = beam_search(writer, source, lengths, beam_size=beam_size, max_new_tokens=max_new_tokens)
                 said = found.tokens[:, 0]
             for index, tokens in zip(chosen, said.tolist(), strict=True):
                 translations[index] = target_vocabulary.decode(tokens)

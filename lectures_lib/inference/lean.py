@@ -1,0 +1,201 @@
+"""One more token, in as few operations as it takes.
+
+At the sizes of a notebook a decoding step is a few dozen products of small matrices, and most of its time goes into
+calling modules, checking masks and starting kernels that are made for long sequences. `LeanTransformer` computes what
+`Transformer.step` computes, from the same weights, as one flat list of operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lectures_lib.models.transformer import DecoderLayer, Transformer
+
+ROOM = 32  # positions that a cache has room for at first; it doubles as it fills
+
+
+class LeanState(NamedTuple):
+    """All that the decoder needs between two steps.
+
+    `memory` holds every layer's keys and values of the encoder's output, each (sentences · heads, source_time, d_head),
+    and `memory_bias` (sentences · heads, 1, source_time), which is 0 at tokens and -inf at padding, or None where
+    nothing is padded. `group` rows in a row belong to one sentence. `written` is what the decoder's layers remember.
+    """
+
+    memory: list[tuple[Tensor, Tensor]]
+    memory_bias: Tensor | None
+    written: _Written
+    group: int = 1
+
+
+class LeanTransformer:
+    """A Transformer in evaluation, for decoders: `start`, `step` and `select`, as the model itself has them.
+
+    It holds the model's own weights, not copies: nothing need be made again when they change. It gives no gradients,
+    and its attentions are not seen by `recorded_weights`.
+
+    Raises:
+        ValueError: the model is in training mode, where dropout would have to be drawn.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        if model.training:
+            raise ValueError("model must be in evaluation mode (model.eval()), got one in training mode")
+        self.model = model
+        self.layers = [_layer(layer, model.config.n_heads) for layer in model.decoder_layers]
+        self.scale = math.sqrt(model.config.d_model)
+        self.last_norm = _norm(model.decoder_norm)
+
+    @torch.no_grad()
+    def start(self, source: Int[Tensor, "batch time"], source_lengths: Int[Tensor, "*lengths"]) -> LeanState:
+        """The state before the first token. Raises ValueError as `Transformer.encode` does."""
+        memory, mask = self.model.encode(source, source_lengths)
+        heads = self.model.config.n_heads
+        bias = None
+        if mask.device.type == "meta" or not bool(mask.all()):
+            bias = torch.zeros_like(mask, dtype=memory.dtype).masked_fill_(~mask, -torch.inf)
+            bias = bias.expand(-1, heads, -1, -1).flatten(0, 1)
+        pairs = [layer.cross_attention.keys_and_values(memory) for layer in self.model.decoder_layers]
+        pairs = [(key.flatten(0, 1), value.flatten(0, 1)) for key, value in pairs]
+        return LeanState(pairs, bias, _Written.nothing(len(self.layers), memory))
+
+    @torch.no_grad()
+    def step(
+        self, tokens: Int[Tensor, " batch"], state: LeanState
+    ) -> tuple[Float[Tensor, "batch vocabulary"], LeanState]:
+        """The scores of the token after `tokens`. What is written grows in place.
+
+        Raises:
+            ValueError: the sentence is longer than the model's position table.
+        """
+        table, time = self.model.positions.table, state.written.length
+        if time >= len(table):
+            raise ValueError(f"the position table has {len(table)} rows, got a sequence of {time + 1}")
+        x = torch.add(table[time], F.embedding(tokens, self.model.embed_target.weight), alpha=self.scale)
+        for layer, written, (key, value) in zip(self.layers, state.written.open(), state.memory, strict=True):
+            x = layer(x, written, key, value, state.memory_bias, state.group)
+        x = x if self.last_norm is None else self.last_norm(x)
+        return F.linear(x, self.model.embed_target.weight, self.model.logits_bias), state
+
+    @torch.no_grad()
+    def select(self, state: LeanState, rows: Int[Tensor, " kept"], *, group: int = 1) -> LeanState:
+        """The state of these rows, in this order. With `group` = k, each k rows in a row belong to one sentence."""
+        sentences, heads = rows[::group] // state.group, self.model.config.n_heads
+        memory, bias, count = state.memory, state.memory_bias, len(state.memory[0][0]) // heads
+        in_order = torch.arange(count, device=rows.device)
+        if len(sentences) != count or rows.device.type == "meta" or not torch.equal(sentences, in_order):
+            picked = (sentences.unsqueeze(1) * heads + torch.arange(heads, device=rows.device)).flatten()
+            memory = [(key[picked], value[picked]) for key, value in memory]
+            bias = None if bias is None else bias[picked]
+        state.written.select(rows)
+        return LeanState(memory, bias, state.written, group)
+
+
+class _Written:
+    """The keys and values of what has been said: (layers, 2, time, rows, d_model) in memory that is used again.
+
+    Time comes before the rows, so that a step writes one piece and a beam picks its rows from pieces. Two memories take
+    turns: fresh memory for every step of a beam would cost more than the copying.
+    """
+
+    def __init__(self, memory: Tensor) -> None:
+        self.memory, self.spare, self.length, self.rows = memory, None, 0, memory.shape[3]
+
+    @classmethod
+    def nothing(cls, n_layers: int, like: Float[Tensor, "rows time d_model"]) -> _Written:
+        """Empty, for as many rows as `like` has."""
+        return cls(like.new_empty(n_layers, 2, ROOM, like.shape[0], like.shape[2]))
+
+    def open(self) -> tuple[Tensor, ...]:
+        """Room for one more position: each layer's (2, time, rows, d_model), whose last position is to be written."""
+        if self.length == self.memory.shape[2]:
+            shape = list(self.memory.shape)
+            shape[2] *= 2
+            larger = self.memory.new_empty(shape)
+            larger[:, :, : self.length] = self.memory
+            self.memory, self.spare = larger, None
+        self.length += 1
+        return self.memory[:, :, : self.length, : self.rows].unbind()
+
+    def select(self, rows: Int[Tensor, " kept"]) -> None:
+        """Keep these rows, in this order."""
+        old = self.memory[:, :, : self.length, : self.rows]
+        spare = self.spare
+        if spare is None or spare.shape[3] < len(rows):
+            spare = old.new_empty(*self.memory.shape[:3], len(rows), old.shape[4])
+        spare[:, :, : self.length, : len(rows)] = old.index_select(3, rows)
+        self.memory, self.spare, self.rows = spare, self.memory, len(rows)
+
+
+def _layer(layer: DecoderLayer, n_heads: int) -> Callable[..., Tensor]:
+    """One decoder layer for one position of every row: a function of x (rows, d_model) and of what it may look at."""
+    itself, across, ahead = layer.self_attention, layer.cross_attention, layer.feed_forward
+    add_itself, add_across, add_ahead = (
+        _added(part) for part in (layer.add_self_attention, layer.add_cross_attention, layer.add_feed_forward)
+    )
+
+    def look_at_itself(x: Tensor, written: Tensor) -> Tensor:
+        rows, d_model = x.shape
+        projected = F.linear(x, itself.project_in.weight, itself.project_in.bias).view(rows, 3, d_model)
+        written[:, -1] = projected[:, 1:].transpose(0, 1)
+        key, value = written.view(2, -1, rows * n_heads, d_model // n_heads).transpose(1, 2).unbind()
+        query = projected[:, 0].reshape(rows * n_heads, 1, -1)
+        mixed = _attend(query, key, value, None).view(rows, d_model)
+        return F.linear(mixed, itself.project_out.weight, itself.project_out.bias)
+
+    def look_across(x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, group: int) -> Tensor:
+        query = F.linear(x, across.project_query.weight, across.project_query.bias)
+        # The hypotheses of a sentence look at the same memory: they are queries side by side.
+        query = query.view(-1, group, n_heads, key.shape[2]).transpose(1, 2).flatten(0, 1)
+        mixed = _attend(query, key, value, bias)
+        mixed = mixed.unflatten(0, (-1, n_heads)).transpose(1, 2).reshape(x.shape)
+        return F.linear(mixed, across.project_out.weight, across.project_out.bias)
+
+    def look_ahead(x: Tensor) -> Tensor:
+        wide = ahead.activation(F.linear(x, ahead.widen.weight, ahead.widen.bias))
+        return F.linear(wide, ahead.narrow.weight, ahead.narrow.bias)
+
+    def step(x: Tensor, written: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, group: int) -> Tensor:
+        x = add_itself(x, look_at_itself, written)
+        x = add_across(x, look_across, key, value, bias, group)
+        return add_ahead(x, look_ahead)
+
+    return step
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """softmax(QKᵀ / √d + bias) V. For so few queries two products are faster than the fused kernel."""
+    scale = query.shape[-1] ** -0.5
+    if bias is None:  # `beta` = 0: the first argument is not read
+        scores = torch.baddbmm(query[:, :1, :1], query, key.transpose(1, 2), beta=0, alpha=scale)
+    else:
+        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+    return scores.softmax(-1) @ value
+
+
+def _added(part: nn.Module) -> Callable[..., Tensor]:
+    """A `layers.Residual` without its dropout: the same sum and norm around a function."""
+    norm, kind, residual = _norm(part.norm), part.kind, part.residual
+
+    def around(x: Tensor, function: Callable[..., Tensor], *arguments: Tensor | int | None) -> Tensor:
+        y = function(norm(x) if kind == "pre" else x, *arguments)
+        if residual:
+            y += x
+        return norm(y) if kind == "post" else y
+
+    return around
+
+
+def _norm(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """Layer normalisation as a function; None where there is none."""
+    if isinstance(module, nn.Identity):
+        return None
+    shape, epsilon = tuple(module.normalized_shape), module.eps
+    return lambda x: torch.layer_norm(x, shape, module.weight, module.bias, epsilon)
