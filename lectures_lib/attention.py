@@ -76,11 +76,13 @@ def attention(
     mask: Tensor | None = None,
     *,
     causal: bool = False,
+    dropout: int | float = 0.0,
 ) -> Float[Tensor, "*batch query d_value"]:
     """softmax(QKᵀ / √d) V in PyTorch's fused kernel, which never stores the whole matrix of weights.
 
     `causal` is the look-ahead mask, and faster than passing one; it goes with as many queries as keys, or with a single
-    query, the newest. `mask` is boolean and broadcasts to (*batch, query, key).
+    query, the newest. `mask` is boolean and broadcasts to (*batch, query, key). `dropout` sets a share of the weights
+    to zero; on a CPU no fused kernel does that, and the matrix of weights is stored after all.
 
     Raises:
         ValueError: `mask` is not boolean or does not broadcast; `causal` with other numbers of queries and keys.
@@ -91,12 +93,12 @@ def attention(
     if causal and queries != keys and queries != 1:
         raise ValueError(f"causal needs as many queries as keys, or one query, got {queries} and {keys}")
     if mask is None:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal and queries > 1)
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal and queries > 1, dropout_p=dropout)
     check_mask(mask, (*query.shape[:-1], keys))
     mask = torch.atleast_2d(mask)  # the kernel wants an axis of queries
     if causal and queries > 1:
         mask = mask & look_ahead_mask(keys, query.device)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     if query.device.type == "cpu":  # this kernel gives zeros to a query that may see nothing (a test holds it to that)
         return mixed
     # The others differ: NaN, a mean of everything, or zeros.
@@ -173,14 +175,16 @@ def key_value_cache(
 class SelfAttention(nn.Module):
     """Multi-head attention of a sequence to itself: several attentions side by side, each on its slice of the width.
 
-    One matrix product makes the queries, keys and values of all heads.
+    One matrix product makes the queries, keys and values of all heads. `dropout` drops weights while training, as BERT
+    and GPT-2 do.
 
     Source: Vaswani et al. 2017, section 3.2.2.
     """
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    def __init__(self, d_model: int, n_heads: int, *, dropout: int | float = 0.0) -> None:
         super().__init__()
         self.n_heads = _checked_heads(d_model, n_heads)
+        self.dropout = dropout
         self.project_in = nn.Linear(d_model, 3 * d_model)  # queries, keys and values, in this order
         self.project_out = nn.Linear(d_model, d_model)
 
@@ -206,7 +210,8 @@ class SelfAttention(nn.Module):
             if causal and before and x.shape[1] > 1:  # several new positions: each sees the past and the new before it
                 allowed = look_ahead_mask(cache.length, x.device)[before:]
                 mask, causal = allowed if mask is None else mask & allowed, False
-        return self.project_out(_join_heads(attention(query, key, value, mask, causal=causal)))
+        dropped = {"dropout": self.dropout} if self.dropout and self.training else {}
+        return self.project_out(_join_heads(attention(query, key, value, mask, causal=causal, **dropped)))
 
     def heads(self, x: Float[Tensor, "batch time d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         """The query, key and value of every head, each (batch, heads, time, d_head)."""
