@@ -1,0 +1,184 @@
+"""DCGAN: a generator and a discriminator of convolutions, with the choices that first made them train.
+
+No pooling: strides do it. Batch normalisation in both networks, except at the generator's output and the
+discriminator's input. ReLU in the generator and tanh at its end; leaky ReLU in the discriminator. Source: Radford, Metz
+and Chintala 2016 (arXiv 1511.06434).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+# Where the generator begins, and the widths (in multiples of `width`) of what it passes through from there.
+STAGES = {28: (7, (2, 1)), 64: (4, (8, 4, 2, 1))}
+FEATURE_GRID = 4
+
+
+@dataclass(frozen=True)
+class DcganConfig:
+    """Sizes of both networks, and what the discriminator is held by.
+
+    `image_size` 64 is the paper's: 4 × 4 with 8 · `width` channels, doubled four times. 28, for digits, begins at 7 × 7
+    with 2 · `width` channels and doubles twice; there the first layer's kernel is 7 × 7 instead of 4 × 4. A critic with
+    a gradient penalty needs `discriminator_norm=False`: batch normalisation would tie the samples of a batch together
+    (Gulrajani et al. 2017, section 4). `spectral_norm` is that of Miyato et al. 2018, on every layer of the
+    discriminator.
+    """
+
+    image_size: int = 64
+    channels: int = 3
+    d_latent: int = 100
+    width: int = 64
+    slope: float = 0.2
+    discriminator_norm: bool = True
+    spectral_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_size not in STAGES:
+            raise ValueError(f"image_size must be one of {sorted(STAGES)}, got {self.image_size}")
+        for name in ("channels", "d_latent", "width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """The shape of one image."""
+        return (self.channels, self.image_size, self.image_size)
+
+    @property
+    def bounded(self) -> bool:
+        """Images lie in [-1, 1]: the generator ends in tanh."""
+        return True
+
+    @classmethod
+    def tiny(cls) -> DcganConfig:
+        """Digits: trains on two cores."""
+        return cls(28, 1, d_latent=64, width=32)
+
+    @classmethod
+    def paper(cls) -> DcganConfig:
+        """64 × 64 colours, 100 random numbers, 64 channels at the last stage.
+
+        That width is the one of the well-known implementations; figure 1 of the paper shows twice as much.
+        """
+        return cls()
+
+
+class DcganGenerator(nn.Module):
+    """From random numbers to images in [-1, 1]."""
+
+    def __init__(self, config: DcganConfig) -> None:
+        super().__init__()
+        self.config = config
+        start, multiples = STAGES[config.image_size]
+        widths = [config.width * multiple for multiple in multiples]
+        ups = [nn.ConvTranspose2d(config.d_latent, widths[0], start, bias=False)]
+        for before, after in zip(widths, [*widths[1:], config.channels], strict=True):
+            ups.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False))
+        self.ups = nn.ModuleList(ups)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
+        self.apply(dcgan_init)
+
+    def forward(self, latent: Float[Tensor, "batch d_latent"]) -> Float[Tensor, "batch channel height width"]:
+        """Images of shape (batch, channels, image_size, image_size).
+
+        Raises:
+            ValueError: a batch of one while training, where batch normalisation has nothing to compare with.
+        """
+        _check_batch(self, latent)
+        x = latent[:, :, None, None]
+        for up, norm in zip(self.ups[:-1], self.norms, strict=True):
+            x = F.relu(norm(up(x)), inplace=True)
+        return self.ups[-1](x).tanh()
+
+
+class DcganDiscriminator(nn.Module):
+    """From images to logits, one an image: above 0 for what looks real."""
+
+    def __init__(self, config: DcganConfig) -> None:
+        super().__init__()
+        self.config = config
+        end, multiples = STAGES[config.image_size]
+        widths = [config.width * multiple for multiple in reversed(multiples)]
+        downs = [
+            nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
+            for before, after in zip([config.channels, *widths[:-1]], widths, strict=True)
+        ]
+        self.downs = nn.ModuleList(downs)
+        normed = config.discriminator_norm
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) if normed else nn.Identity() for width in widths[1:])
+        self.to_logit = nn.Conv2d(widths[-1], 1, end, bias=False)
+        self.apply(dcgan_init)
+        if config.spectral_norm:
+            for layer in (*self.downs, self.to_logit):
+                spectral_norm(layer)
+
+    def stages(self, images: Float[Tensor, "*images"]) -> list[Tensor]:
+        """What each convolution makes of the images, after norm and bend: (batch, width, height / 2, width / 2), …
+
+        Raises:
+            ValueError: images of another size, or a batch of one while training with batch normalisation.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.config.sample_shape:
+            raise ValueError(
+                f"images must have shape (batch, {', '.join(map(str, self.config.sample_shape))}), "
+                f"got {tuple(images.shape)}"
+            )
+        if self.config.discriminator_norm:
+            _check_batch(self, images)
+        outputs, x = [], images
+        for down, norm in zip(self.downs, [nn.Identity(), *self.norms], strict=True):
+            x = F.leaky_relu(norm(down(x)), self.config.slope)
+            outputs.append(x)
+        return outputs
+
+    def forward(self, images: Float[Tensor, "*images"]) -> Float[Tensor, " batch"]:
+        """One logit an image.
+
+        Raises:
+            ValueError: as `stages`.
+        """
+        return self.to_logit(self.stages(images)[-1]).flatten()
+
+    def features(self, images: Float[Tensor, "*images"]) -> Float[Tensor, "batch features"]:
+        """All stages, each pooled to a grid of 4 × 4 by its largest values, laid end to end.
+
+        Raises:
+            ValueError: as `stages`.
+
+        Source: Radford et al. 2016, section 5.1.
+        """
+        pooled = [F.adaptive_max_pool2d(x, FEATURE_GRID).flatten(1) for x in self.stages(images)]
+        return torch.cat(pooled, dim=1)
+
+
+def dcgan_init(module: nn.Module) -> None:
+    """Convolutions from N(0, 0.02²), scales of batch normalisation from N(1, 0.02²), their shifts 0.
+
+    Source: Radford et al. 2016, section 4; scales around 1 as in the authors' code.
+    """
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def dcgan(config: DcganConfig, *, seed: int) -> tuple[DcganGenerator, DcganDiscriminator]:
+    """Both networks with fresh weights, the same for the same seed."""
+    torch.manual_seed(seed)
+    return DcganGenerator(config), DcganDiscriminator(config)
+
+
+def _check_batch(module: nn.Module, batch: Tensor) -> None:
+    if module.training and len(batch) < 2:
+        raise ValueError(
+            f"batch normalisation needs at least 2 samples a batch while training, got {len(batch)}; "
+            "use eval() for a single one"
+        )
