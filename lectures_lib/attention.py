@@ -240,21 +240,25 @@ class CrossAttention(nn.Module):
     """Multi-head attention of one sequence (the decoder's) to another, the memory (the encoder's output).
 
     The memory's keys and values do not change while the decoder writes: `keys_and_values` computes them once.
+    `d_memory` is the memory's width and `d_attention` that of all heads together, where they differ from `d_model`.
 
     Source: Vaswani et al. 2017, section 3.2.3, "encoder-decoder attention".
     """
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, *, d_memory: int | None = None, d_attention: int | None = None
+    ) -> None:
         super().__init__()
-        self.n_heads = _checked_heads(d_model, n_heads)
-        self.project_query = nn.Linear(d_model, d_model)
-        self.project_key_value = nn.Linear(d_model, 2 * d_model)  # keys and values, in this order
-        self.project_out = nn.Linear(d_model, d_model)
+        d_attention = d_attention or d_model
+        self.n_heads = _checked_heads(d_attention, n_heads)
+        self.project_query = nn.Linear(d_model, d_attention)
+        self.project_key_value = nn.Linear(d_memory or d_model, 2 * d_attention)  # keys and values, in this order
+        self.project_out = nn.Linear(d_attention, d_model)
 
     def forward(
         self,
         x: Float[Tensor, "batch query d_model"],
-        memory: Float[Tensor, "batch key d_model"] | tuple[Tensor, Tensor],
+        memory: Float[Tensor, "batch key d_memory"] | tuple[Tensor, Tensor],
         mask: Tensor | None = None,
     ) -> Float[Tensor, "batch query d_model"]:
         """Each position of `x` looks at all of `memory`, or at keys and values computed from it before.
@@ -266,7 +270,7 @@ class CrossAttention(nn.Module):
         query = _split_heads(self.project_query(x), self.n_heads)
         return self.project_out(_join_heads(attention(query, key, value, mask)))
 
-    def keys_and_values(self, memory: Float[Tensor, "batch key d_model"]) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, memory: Float[Tensor, "batch key d_memory"]) -> tuple[Tensor, Tensor]:
         """The key and value of every head, each (batch, heads, key, d_head)."""
         key, value = self.project_key_value(memory).unflatten(-1, (2, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         return key, value
@@ -274,7 +278,7 @@ class CrossAttention(nn.Module):
     def weights(
         self,
         x: Float[Tensor, "batch query d_model"],
-        memory: Float[Tensor, "batch key d_model"] | tuple[Tensor, Tensor],
+        memory: Float[Tensor, "batch key d_memory"] | tuple[Tensor, Tensor],
         mask: Tensor | None = None,
     ) -> Float[Tensor, "batch heads query key"]:
         """How much each position looks at each position of the memory: what `forward` uses and does not store."""

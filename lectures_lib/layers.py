@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lectures_lib.attention import SelfAttention
+
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """GELU with the approximation that GPT-2 was trained with.
@@ -186,3 +188,37 @@ class Residual(nn.Module):
         if self.residual:
             y = x + y
         return self.norm(y) if self.kind == "post" else y
+
+
+class SelfAttentionLayer(nn.Module):
+    """Self-attention, then the feed-forward network, each with its residual connection: a layer of an encoder.
+
+    The systems differ in the settings only: the Vision Transformer normalises before the parts, wav2vec 2.0 and ViLBERT
+    after them, all with GELU.
+
+    Source: Vaswani et al. 2017, section 3.1 and figure 1, left.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        d_feed_forward: int,
+        *,
+        activation: str = "gelu",
+        dropout: int | float = 0.0,
+        norm: str = "post",
+        epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(d_model, n_heads)
+        self.feed_forward = FeedForward(d_model, d_feed_forward, activation)
+        self.add_attention = Residual(d_model, dropout=dropout, norm=norm, epsilon=epsilon)
+        self.add_feed_forward = Residual(d_model, dropout=dropout, norm=norm, epsilon=epsilon)
+
+    def forward(
+        self, x: Float[Tensor, "batch time d_model"], mask: Tensor | None = None
+    ) -> Float[Tensor, "batch time d_model"]:
+        """`mask` is boolean and broadcasts to (batch, heads, time, time)."""
+        x = self.add_attention(x, lambda x: self.self_attention(x, mask))
+        return self.add_feed_forward(x, self.feed_forward)
