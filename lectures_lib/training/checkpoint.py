@@ -110,23 +110,10 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def save_run(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
     """Write a run's whole state; `progress` is anything JSON can hold."""
-    state = optimizer.state_dict()
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    plain: dict[str, dict[str, Any]] = {}
-    for index, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
-            else:
-                plain.setdefault(str(index), {})[name] = value
-    tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    metadata = {
-        "model": describe(model),
-        "optimizer": json.dumps({"param_groups": state["param_groups"], "plain": plain}),
-        "progress": json.dumps(dict(progress)),
-    }
+    stored, rest = optimizer_state(optimizer)
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in stored.items()} | random_state()
+    metadata = {"model": describe(model), "optimizer": rest, "progress": json.dumps(dict(progress))}
     write_tensors(path, tensors, metadata)
 
 
@@ -141,18 +128,51 @@ def load_run(path: str | Path, model: nn.Module, optimizer: torch.optim.Optimize
     check_model(model, metadata, path)
     if "progress" not in metadata:
         raise ValueError(f"{path} holds weights only: a run cannot go on from it (use load_weights)")
-    _load_state(model, _under(tensors, "model."), path)
-    stored = json.loads(metadata["optimizer"])
-    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in stored["plain"].items()}
-    for name, tensor in _under(tensors, "optimizer.").items():
-        index, entry = name.split(".", maxsplit=1)
-        state.setdefault(int(index), {})[entry] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": stored["param_groups"]})
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    _load_state(model, tensors_under(tensors, "model."), path)
+    restore_optimizer(optimizer, tensors_under(tensors, "optimizer."), metadata["optimizer"])
+    restore_random_state(tensors)
     return json.loads(metadata["progress"])
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], str]:
+    """An optimizer's state: its tensors, named "0.exp_avg" and so on, and the rest as JSON."""
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    return tensors, json.dumps({"param_groups": state["param_groups"], "plain": plain})
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rest: str) -> None:
+    """Bring an optimizer back to what `optimizer_state` gave."""
+    stored = json.loads(rest)
+    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in stored["plain"].items()}
+    for name, tensor in tensors.items():
+        index, entry = name.split(".", maxsplit=1)
+        state.setdefault(int(index), {})[entry] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": stored["param_groups"]})
+
+
+def random_state() -> dict[str, Tensor]:
+    """PyTorch's random number generators, by the names a checkpoint has for them."""
+    state = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["random.cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random_state(tensors: Mapping[str, Tensor]) -> None:
+    """Bring PyTorch's random number generators back to what `random_state` gave."""
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
