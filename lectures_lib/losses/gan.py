@@ -152,13 +152,15 @@ def hinge_generator_loss(logits: Float[Tensor, "*logits"]) -> Float[Tensor, ""]:
 class GanLoss(NamedTuple):
     """A loss as three functions of logits: on real and on generated samples, and what the generator wants.
 
-    `real` takes a second argument, the one-sided label smoothing, which some losses refuse.
+    `real` takes a second argument, the one-sided label smoothing, which some losses refuse. `middle` is the logit at
+    which the discriminator is undecided; a Wasserstein critic has none.
     """
 
     name: str
     real: Callable[[Tensor, int | float], Tensor]
     fake: Callable[[Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    middle: float | None = 0.0
 
     def discriminator(
         self,
@@ -172,14 +174,24 @@ class GanLoss(NamedTuple):
         """What the discriminator minimises: both parts, each with its weight."""
         return real_weight * self.real(real_logits, label_smoothing) + fake_weight * self.fake(fake_logits)
 
+    def accuracy(
+        self, real_logits: Float[Tensor, "*real"], fake_logits: Float[Tensor, "*fake"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The shares of real and of generated samples on their own side of `middle`; undecided ones count half.
+
+        Where there is no middle, the one between the two mean values is taken.
+        """
+        middle = (real_logits.mean() + fake_logits.mean()) / 2 if self.middle is None else self.middle
+        return ((real_logits - middle).sign().mean() + 1) / 2, ((middle - fake_logits).sign().mean() + 1) / 2
+
 
 GAN_LOSSES: dict[str, GanLoss] = {
     loss.name: loss
     for loss in (
         GanLoss("minimax", log_loss_real, log_loss_fake, minimax_generator_loss),
         GanLoss("non-saturating", log_loss_real, log_loss_fake, non_saturating_generator_loss),
-        GanLoss("wasserstein", wasserstein_loss_real, wasserstein_loss_fake, wasserstein_generator_loss),
-        GanLoss("least-squares", least_squares_loss_real, least_squares_loss_fake, least_squares_generator_loss),
+        GanLoss("wasserstein", wasserstein_loss_real, wasserstein_loss_fake, wasserstein_generator_loss, None),
+        GanLoss("least-squares", least_squares_loss_real, least_squares_loss_fake, least_squares_generator_loss, 0.5),
         GanLoss("hinge", hinge_loss_real, hinge_loss_fake, hinge_generator_loss),
     )
 }
