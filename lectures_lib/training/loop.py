@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,6 +52,7 @@ def fit(
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     schedule: Schedule | None = None,
     clip: int | float | None = 1.0,
+    accumulate: int = 1,
     precision: str = "no",
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     validate_every: int | None = None,
@@ -71,6 +73,7 @@ def fit(
         batches: gives the batches of an epoch by its number; asked for epochs 0, 1, … until `steps` are done.
         learning_rate: times `schedule(step)`, if there is one.
         clip: the largest norm of all gradients together; None for no limit.
+        accumulate: how many batches make one update; it is the update of one large batch of them all.
         precision: "no" (float32), "bf16" or "fp16", as in Accelerate.
         validate: called every `validate_every` steps and at the end, with the model in evaluation mode.
         stop_at: save the checkpoint and return after this many steps of the whole, as if interrupted.
@@ -78,7 +81,7 @@ def fit(
     Raises:
         ValueError: an argument makes no sense, the checkpoint is of another model, or the loss is not a number.
     """
-    _check(steps=steps, log_every=log_every, learning_rate=learning_rate)
+    _check(steps=steps, log_every=log_every, learning_rate=learning_rate, accumulate=accumulate)
     if stop_at is not None and checkpoint is None:
         raise ValueError("stop_at needs a checkpoint to go on from later, got checkpoint=None")
     accelerator = _accelerator(precision)
@@ -98,10 +101,10 @@ def fit(
     pending: list[Tensor] = []
     norms: list[Tensor] = []
     bar = tqdm(total=steps, initial=done, desc="training", disable=not (progress and accelerator.is_main_process))
-    for step, batch in _from_step(batches, done, last):
+    for step, group_of_batches in _updates(batches, done, last, accumulate):
         for group in trainer.param_groups:
             group["lr"] = learning_rate * (schedule(step) if schedule else 1.0)
-        mean, norm = _update(accelerator, wrapped, trainer, loss, batch, clip)
+        mean, norm = _update(accelerator, wrapped, trainer, loss, group_of_batches, clip)
         pending.append(mean)
         norms.append(norm)
         bar.update()
@@ -169,28 +172,49 @@ def _from_step(batches: Batches, first: int, last: int) -> Iterator[tuple[int, B
         epoch += 1
 
 
+def _updates(batches: Batches, first: int, last: int, accumulate: int) -> Iterator[tuple[int, list[Batch]]]:
+    """(step, its batches) for the steps from `first` to before `last`; each takes the next `accumulate` batches."""
+    stream = (batch for _, batch in _from_step(batches, first * accumulate, last * accumulate))
+    for step in range(first, last):
+        yield step, list(islice(stream, accumulate))
+
+
 def _update(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss: Loss,
-    batch: Batch,
+    batches: Sequence[Batch],
     clip: int | float | None,
 ) -> tuple[Tensor, Tensor]:
     """One update of the weights; returns the mean loss and the norm of all gradients before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    totals, counts = [], []
+    for batch in batches:
+        total, count = _own_share(accelerator, model, loss, batch)
+        counts.append(accelerator.reduce(count, reduction="sum"))
+        # Gradients are averaged over processes, so each one's part must be multiplied by their number. They add up over
+        # the batches; how many tokens those have together is known at the end only: until then the first one's count.
+        unit = counts[0].clamp(min=1)
+        accelerator.backward(total * accelerator.num_processes / unit)
+        totals.append(total.detach())
+    everywhere = torch.stack(counts).sum() if len(counts) > 1 else counts[0]
+    if len(counts) > 1:
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(unit / everywhere)
+    norm = accelerator.clip_grad_norm_(model.parameters(), float("inf") if clip is None else clip)
+    optimizer.step()
+    return accelerator.reduce(sum(totals), reduction="sum") / everywhere, norm
+
+
+def _own_share(accelerator: Accelerator, model: nn.Module, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss over this process' rows of a batch."""
     processes, rank = accelerator.num_processes, accelerator.process_index
     idle = rank >= len(batch)  # fewer rows than processes: take any row along, but let it weigh nothing
     share = batch.shard(0, len(batch)) if idle else batch.shard(rank, processes)
     total, count = loss(model, share.to(accelerator.device))
-    if idle:
-        total, count = total * 0, count * 0
-    everywhere = accelerator.reduce(count, reduction="sum")
-    optimizer.zero_grad(set_to_none=True)
-    # Gradients are averaged over processes, so each one's part must be multiplied by their number.
-    accelerator.backward(total * processes / everywhere)
-    norm = accelerator.clip_grad_norm_(model.parameters(), float("inf") if clip is None else clip)
-    optimizer.step()
-    return accelerator.reduce(total.detach(), reduction="sum") / everywhere, norm
+    return (total * 0, count * 0) if idle else (total, count)
 
 
 def _log(history: History, step: int, losses: list[Tensor], norms: list[Tensor], seconds: float) -> None:
