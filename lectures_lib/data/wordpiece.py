@@ -239,6 +239,16 @@ class WordPiece:
             raise ValueError(f"text must have tokens for {word!r}, got {_short(text)}")
         return found
 
+    def unknown_words(self, text: TextOrPair) -> list[str]:
+        """What `[UNK]` stands for in a text: the words that no pieces of the table make up, in their order."""
+        words = []
+        for part in [text] if isinstance(text, str) else text:
+            encoding = self._tokenizer.encode(part, add_special_tokens=False)
+            for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+                if token == self.unknown_id and part[start:end] != "[UNK]":
+                    words.append(part[start:end])
+        return words
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some integers, special tokens left out. Raises ValueError for an integer that is no token's."""
         ids = [int(i) for i in ids]
