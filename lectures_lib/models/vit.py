@@ -153,10 +153,9 @@ class VisionEncoder(nn.Module):
             ValueError: `images` is not (batch, channels, side, side) in the config's sizes.
         """
         c = self.config
-        expected = (c.n_channels, c.image_size, c.image_size)
-        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
-            raise ValueError(f"images must have shape (batch, {', '.join(map(str, expected))}), "
-                             f"got {tuple(images.shape)}")  # fmt: skip
+        if images.ndim != 4 or tuple(images.shape[1:]) != (c.n_channels, c.image_size, c.image_size):
+            expected = f"(batch, {c.n_channels}, {c.image_size}, {c.image_size})"
+            raise ValueError(f"images must have shape {expected}, got {tuple(images.shape)}")
         x = self.embed_patch(patches(images, c.patch_size))
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1)
         x = self.dropout(self.positions(x))
