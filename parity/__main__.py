@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import layers, models
+from parity import gpt, layers, models
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -32,6 +32,8 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "greedy": models.greedy_tokens,
     "beam-4": partial(models.beam_tokens, 4, 0.6),
     "beam-5": partial(models.beam_tokens, 5, 1.0),
+    "gpt-logits": gpt.logits,
+    "greedy-gpt": gpt.greedy_tokens,
 }
 
 
