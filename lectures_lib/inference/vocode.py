@@ -32,8 +32,8 @@ def vocode(
     it, its bands and its hop are held against the model's.
 
     Raises:
-        ValueError: other bands or another hop than the model's (both are named), NaN or infinity, no frame, `chunk` below
-            1 or `overlap` below 0.
+        ValueError: other bands or another hop than the model's (both are named), NaN or infinity, no frame, `chunk`
+            below 1 or `overlap` below 0.
     """
     chunks = vocode_chunks(generator, log_mel, mel, chunk=chunk, overlap=overlap)
     return torch.cat(list(chunks), dim=-1)
@@ -67,7 +67,7 @@ def _chunks(generator: HiFiGANGenerator, log_mel: Tensor, chunk: int, overlap: i
     for start in range(0, frames, chunk):
         end = min(start + chunk, frames)
         left, right = max(0, start - overlap), min(frames, end + overlap)
-        with torch.inference_mode():
+        with torch.no_grad():
             sound = generator(batch[..., left:right])[:, (start - left) * hop : (end - left) * hop]
         yield sound if log_mel.ndim == 3 else sound.squeeze(0)
 

@@ -14,9 +14,7 @@ FEATURE_WEIGHT = 2.0  # λ_fm
 MEL_WEIGHT = 45.0  # λ_mel
 
 
-def discriminator_loss(
-    real: Sequence[Float[Tensor, "*real"]], generated: Sequence[Float[Tensor, "*generated"]]
-) -> Float[Tensor, ""]:
+def discriminator_loss(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Float[Tensor, ""]:
     """Least squares, summed over discriminators: mean (D(x) - 1)² + mean D(G)², without factors of ½.
 
     `real` and `generated` hold the logits of each discriminator. Detach the generator's sound before judging it.
@@ -31,7 +29,7 @@ def discriminator_loss(
     return sum(parts[1:], parts[0])
 
 
-def adversarial_loss(generated: Sequence[Float[Tensor, "*generated"]]) -> Float[Tensor, ""]:
+def adversarial_loss(generated: Sequence[Tensor]) -> Float[Tensor, ""]:
     """What the generator wants of the logits, summed over discriminators: mean (D(G) - 1)².
 
     Raises:
@@ -44,9 +42,7 @@ def adversarial_loss(generated: Sequence[Float[Tensor, "*generated"]]) -> Float[
     return sum(parts[1:], parts[0])
 
 
-def feature_matching_loss(
-    real: Sequence[Sequence[Float[Tensor, "*features"]]], generated: Sequence[Sequence[Float[Tensor, "*features"]]]
-) -> Float[Tensor, ""]:
+def feature_matching_loss(real: Sequence[Sequence[Tensor]], generated: Sequence[Sequence[Tensor]]) -> Float[Tensor, ""]:
     """The mean absolute difference of each layer of each discriminator, summed. No gradient goes into `real`.
 
     Raises:
