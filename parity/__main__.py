@@ -32,6 +32,13 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "greedy": models.greedy_tokens,
     "beam-4": partial(models.beam_tokens, 4, 0.6),
     "beam-5": partial(models.beam_tokens, 5, 1.0),
+    "hifigan-v1": partial(hifigan.generator, "V1"),
+    "hifigan-v2": partial(hifigan.generator, "V2"),
+    "hifigan-v3": partial(hifigan.generator_in_loops, "V3"),
+    "hifigan-periods": hifigan.period_discriminators,
+    "hifigan-scales": hifigan.scale_discriminators,
+    "hifigan-losses": hifigan.training_losses,
+    "log-mel": hifigan.log_mel_spectrogram,
     "gpt-logits": gpt.logits,
     "greedy-gpt": gpt.greedy_tokens,
 }
