@@ -24,9 +24,9 @@ class Mixture:
             that are not one a centre or do not sum to 1.
     """
 
-    centres: tuple[tuple[float, ...], ...]
-    std: float
-    weights: tuple[float, ...] | None = None
+    centres: tuple[tuple[int | float, ...], ...]
+    std: int | float
+    weights: tuple[int | float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.centres or len({len(centre) for centre in self.centres}) != 1:
@@ -86,17 +86,19 @@ class Mixture:
         return Mixture(moved, self.std, self.weights)
 
 
-def gaussian(mean: int | float = 0.0, std: float = 1.0) -> Mixture:
+def gaussian(mean: int | float = 0.0, std: int | float = 1.0) -> Mixture:
     """One Gaussian on a line."""
     return Mixture(((float(mean),),), std)
 
 
-def line_mixture(means: tuple[float, ...], std: float, weights: tuple[float, ...] | None = None) -> Mixture:
+def line_mixture(
+    means: tuple[int | float, ...], std: int | float, weights: tuple[int | float, ...] | None = None
+) -> Mixture:
     """Gaussians on a line."""
     return Mixture(tuple((float(mean),) for mean in means), std, weights)
 
 
-def grid(side: int = 5, *, spacing: float = 1.0, std: float = 0.05) -> Mixture:
+def grid(side: int = 5, *, spacing: int | float = 1.0, std: int | float = 0.05) -> Mixture:
     """`side` × `side` Gaussians around the origin, as used to count lost modes (Metz et al. 2017; Lin et al. 2018)."""
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}")
@@ -105,7 +107,7 @@ def grid(side: int = 5, *, spacing: float = 1.0, std: float = 0.05) -> Mixture:
     return Mixture(tuple(centres), std)
 
 
-def ring(modes: int = 8, *, radius: float = 2.0, std: float = 0.1) -> Mixture:
+def ring(modes: int = 8, *, radius: int | float = 2.0, std: int | float = 0.1) -> Mixture:
     """Gaussians evenly around a circle."""
     if modes < 1:
         raise ValueError(f"modes must be at least 1, got {modes}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,34 @@ def earth_mover(one: Float[Tensor, " n"], other: Float[Tensor, " m"]) -> float:
     return float(((below[0] - below[1]).abs() * edges.diff()).sum())
 
 
+def pushes(real: Mixture, generated: Mixture, points: Float[Tensor, " points"]) -> dict[str, Float[Tensor, " points"]]:
+    """Where the best discriminator would send a generated sample at each point of an even line, under every loss.
+
+    A push is minus the slope of the generator's loss at the sample: positive is to the right. With l = log p - log q
+    and D = p/(p + q), it is D l' for minimax, (1 - D) l' for non-saturating, (1 - D) D' for least squares; a
+    Wasserstein critic of slope 1 pushes with 1 towards where mass is missing.
+
+    Raises:
+        ValueError: the mixtures are not on a line.
+
+    Sources: the slopes follow from Goodfellow et al. 2014, proposition 1; Mao et al. 2017, equation 5; Villani 2009.
+    """
+    if real.n_axes != 1 or generated.n_axes != 1:
+        raise ValueError(f"both mixtures must be on a line, got {real.n_axes} and {generated.n_axes} axes")
+    x = points.double()
+    log_p, log_q = (mixture.log_density(x.unsqueeze(1)) for mixture in (real, generated))
+    (slope,) = torch.gradient(log_p - log_q, spacing=(x,))
+    best = optimal_discriminator(log_p, log_q)
+    # Left of a point lies more generated mass than real mass: some of it must go right.
+    excess = log_q.exp().cumsum(0) / log_q.exp().sum() - log_p.exp().cumsum(0) / log_p.exp().sum()
+    return {
+        "minimax": best * slope,
+        "non-saturating": (1 - best) * slope,
+        "least-squares": (1 - best).square() * best * slope,
+        "wasserstein": excess.sign() * (excess.abs() > 1e-9),
+    }
+
+
 class Modes(NamedTuple):
     """What samples make of a mixture: `counts` of good samples at each mode, and the share of good ones."""
 
@@ -94,7 +123,7 @@ def count_modes(samples: Float[Tensor, "n axes"], mixture: Mixture, *, within: i
     return Modes(counts, float(good.float().mean()))
 
 
-def mean_interval(values: list[float], *, level: float = 0.95) -> tuple[float, float]:
+def mean_interval(values: Sequence[int | float], *, level: int | float = 0.95) -> tuple[float, float]:
     """A confidence interval for the mean of a few independent runs, by Student's t.
 
     Raises:

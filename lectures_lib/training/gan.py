@@ -89,12 +89,15 @@ class GanRules:
 
 @dataclass
 class Players:
-    """Both networks, each with an optimizer of its own. `precision` is that of the networks' arithmetic."""
+    """Both networks, each with an optimizer of its own (None for one that never moves).
+
+    `precision` is that of the networks' arithmetic.
+    """
 
     generator: nn.Module
     discriminator: nn.Module
-    generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
+    generator_optimizer: torch.optim.Optimizer | None
+    discriminator_optimizer: torch.optim.Optimizer | None
     precision: str = "no"
 
     @property

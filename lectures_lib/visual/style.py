@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 INK = "#7a7a7a"  # at least 4:1 on white and on the dark theme's ground
 SOURCE, TARGET = "#0072B2", "#D55E00"  # what is read, what is written
+REAL, GENERATED = SOURCE, TARGET  # samples from the world, samples from a generator
 MEMORY = "#009E73"  # hidden states, the context
 ACCENT, MUTED = "#CC79A7", "#999999"
 
