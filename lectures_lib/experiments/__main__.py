@@ -14,6 +14,8 @@ EXPERIMENTS = {
     "embeddings_claims": "the claims of the chapter embeddings over several seeds",
     "self_attention_claims": "the claims of the chapter self_attention over several seeds",
     "transformer_claims": "the claims of the chapter transformer over several seeds",
+    "gpt_claims": "the claims of the chapter gpt over several seeds",
+    "shakespeare": "GPT on tiny Shakespeare in 3 or 30 minutes, from the cache folder",
     "bert_claims": "the claims of the chapter bert over several seeds",
     "sentiment": "film reviews with a BERT from scratch, frozen and fine-tuned",
 }
