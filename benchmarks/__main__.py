@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import seq2seq, transformer, word2vec
+from benchmarks import bert, seq2seq, transformer, word2vec
 from lectures_lib.experiments.record import hardware
 
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "transformer-greedy": transformer.decode_greedy,
     "transformer-beam": transformer.decode_beam,
     "transformer-cost-per-token": transformer.cost_per_token,
+    "bert-step": bert.training_step,
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import gpt, layers, models
+from parity import bert, gpt, hifigan, layers, models
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -41,6 +41,9 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "log-mel": hifigan.log_mel_spectrogram,
     "gpt-logits": gpt.logits,
     "greedy-gpt": gpt.greedy_tokens,
+    "bert-pretraining": bert.pretraining,
+    "bert-classification": bert.classification,
+    "bert-minilm": bert.minilm_vectors,
 }
 
 

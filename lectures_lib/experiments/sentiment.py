@@ -2,8 +2,8 @@
 
     python -m lectures_lib.experiments sentiment
 
-The network is MiniLM in all three cases: fresh weights; its own weights with a linear probe on top; its own weights, all
-of them moving. A tenth of the reviews is held out and looked at once, at the end. Nothing else was tuned on it.
+The network is MiniLM in all three cases: with fresh weights; with its own and a linear probe on top; with its own, all
+of them moving. A tenth of the reviews is held out and looked at once, at the end.
 """
 
 from __future__ import annotations

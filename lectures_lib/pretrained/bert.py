@@ -162,15 +162,20 @@ def minilm(*, attention_dropout: int | float | None = None) -> Reader:
 
     Sources: Wang et al. 2020 (MiniLM); Reimers and Gurevych 2019 (sentence vectors).
     """
-    package = importlib.util.find_spec(MINILM_PACKAGE)
-    where: str | Path = MINILM_HUB
-    if package is not None and package.submodule_search_locations:
-        where = Path(next(iter(package.submodule_search_locations))) / "model"
+    where = minilm_folder()
     weights = CheckpointFiles(where, "main").get("model.safetensors")
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != MINILM_SHA256:
         raise ValueError(f"{weights} is not the published file: its SHA-256 is {found}, not {MINILM_SHA256}")
     return bert(where, attention_dropout=attention_dropout)
+
+
+def minilm_folder() -> str | Path:
+    """Where MiniLM's files are: the folder in its package, or where that is not installed its name on the Hub."""
+    package = importlib.util.find_spec(MINILM_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        return MINILM_HUB
+    return Path(next(iter(package.submodule_search_locations))) / "model"
 
 
 def _read(source: str | Path, revision: str) -> tuple[BertConfig, dict[str, Tensor], WordPiece]:

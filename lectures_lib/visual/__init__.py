@@ -1,6 +1,17 @@
 """Figures, widgets, and the numbers that the prose quotes."""
 
 from lectures_lib.visual.attention import attention_diagram, attention_map, attention_maps, attention_widget
+from lectures_lib.visual.bert import (
+    context_frames,
+    context_widget,
+    gap_box,
+    gap_frames,
+    gap_widget,
+    masked_rows,
+    sense_map,
+    show_html,
+    two_views,
+)
 from lectures_lib.visual.diagrams import encoder_decoder, transformer_diagram
 from lectures_lib.visual.glue import glue
 from lectures_lib.visual.live import live_translator
@@ -24,25 +35,34 @@ __all__ = [
     "attention_maps",
     "attention_widget",
     "bars_by_group",
+    "context_frames",
+    "context_widget",
     "curves",
     "decoding_widget",
     "encoder_decoder",
     "formula_box",
     "formula_frames",
     "formula_widget",
+    "gap_box",
+    "gap_frames",
+    "gap_widget",
     "glue",
     "heat_strips",
     "lines",
     "live_translator",
     "look_ahead_tables",
     "looks",
+    "masked_rows",
     "position_heat_map",
     "position_widget",
     "saturation_curves",
+    "sense_map",
     "show",
+    "show_html",
     "silence_map",
     "transformer_diagram",
     "translation_box",
+    "two_views",
     "window_diagram",
     "word_map",
 ]
