@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from lectures_lib import audio
 from lectures_lib.losses import hifigan as losses
 from lectures_lib.models.hifigan import (
-    HiFiGANConfig,
-    HiFiGANDiscriminatorConfig,
-    HiFiGANGenerator,
+    HifiGanConfig,
+    HifiGanDiscriminatorConfig,
+    HifiGanGenerator,
     MultiPeriodDiscriminator,
     MultiScaleDiscriminator,
 )
@@ -23,14 +23,14 @@ from parity.compare import Parity, compared, named_gradients, paired, shaken, we
 BANDS, FRAMES = 10, 12
 SIZES = dict(mel_bands=BANDS, channels=32)
 KINDS = {
-    "V1": HiFiGANConfig(**SIZES),
-    "V2": HiFiGANConfig(**SIZES | dict(channels=16)),
-    "V3": HiFiGANConfig(
+    "V1": HifiGanConfig(**SIZES),
+    "V2": HifiGanConfig(**SIZES | dict(channels=16)),
+    "V3": HifiGanConfig(
         **SIZES, upsample_rates=(8, 8, 4), upsample_kernels=(16, 16, 8), block=2, block_kernels=(3, 5, 7),
         block_dilations=((1, 2), (2, 6), (3, 12)),
     ),
 }  # fmt: skip
-LISTENERS = HiFiGANDiscriminatorConfig(
+LISTENERS = HifiGanDiscriminatorConfig(
     periods=(2, 3, 5), period_channels=(4, 6, 6), scales=2, scale_layers=((4, 15, 1, 1), (8, 9, 2, 4), (8, 5, 1, 1))
 )
 
@@ -49,7 +49,7 @@ def sound(time: int, seed: int = 2) -> Tensor:
 
 
 def generator(kind: str) -> Parity:
-    """`HiFiGANGenerator` beside `SpeechT5HifiGan`, which has the blocks of V1 and V2."""
+    """`HifiGanGenerator` beside `SpeechT5HifiGan`, which has the blocks of V1 and V2."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     config = KINDS[kind]
@@ -65,28 +65,28 @@ def generator(kind: str) -> Parity:
         kept = {name: t for name, t in tensors.items() if name not in ("mean", "scale")}
         return {our_name(name, config, "upsampler"): t for name, t in kept.items()}
 
-    ours = HiFiGANGenerator(config, folded=True)
+    ours = HifiGanGenerator(config, folded=True)
     ours.load_state_dict(named(theirs.state_dict()))
     output, expected = ours(log_mel()), theirs(log_mel().transpose(1, 2))
     for out in (output, expected):
         weighed_sum(out).backward()
     gradients = paired(named_gradients(ours), named(named_gradients(theirs)))
     what = f"waveform, the blocks of {kind}"
-    return compared("HiFiGANGenerator", "transformers SpeechT5HifiGan", what, [(output, expected)], gradients)
+    return compared("HifiGanGenerator", "transformers SpeechT5HifiGan", what, [(output, expected)], gradients)
 
 
 def generator_in_loops(kind: str) -> Parity:
-    """`HiFiGANGenerator` with its weight normalisation beside convolutions written out tap by tap."""
-    ours = shaken(HiFiGANGenerator(KINDS[kind]), size=0.05)
+    """`HifiGanGenerator` with its weight normalisation beside convolutions written out tap by tap."""
+    ours = shaken(HifiGanGenerator(KINDS[kind]), size=0.05)
     expected = _generator(ours, log_mel())
     output = ours(log_mel())
     gradients = _both_gradients(ours, output, expected)
     return compared(
-        "HiFiGANGenerator", "loops over taps", f"waveform, the blocks of {kind}", [(output, expected)], gradients
+        "HifiGanGenerator", "loops over taps", f"waveform, the blocks of {kind}", [(output, expected)], gradients
     )
 
 
-def _generator(model: HiFiGANGenerator, x: Tensor) -> Tensor:
+def _generator(model: HifiGanGenerator, x: Tensor) -> Tensor:
     config = model.config
     x = convolve(x, model.conv_in, padding=3)
     for n, (rate, kernel) in enumerate(zip(config.upsample_rates, config.upsample_kernels, strict=True)):

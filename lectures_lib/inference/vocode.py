@@ -1,6 +1,6 @@
 """From a spectrogram of any length to sound, in chunks: memory does not grow with the length.
 
-A sample of the generator depends on a few frames on either side of its own (`HiFiGANConfig.context`). A chunk that sees
+A sample of the generator depends on a few frames on either side of its own (`HifiGanConfig.context`). A chunk that sees
 those frames of its neighbours gives the very samples that the whole would have given; what it computes beyond its own
 frames is thrown away.
 """
@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lectures_lib.audio import MelConfig
-from lectures_lib.models.hifigan import HiFiGANGenerator
+from lectures_lib.models.hifigan import HifiGanGenerator
 
 
 def vocode(
-    generator: HiFiGANGenerator,
+    generator: HifiGanGenerator,
     log_mel: Float[Tensor, "*batch bands frames"],
     mel: MelConfig | None = None,
     *,
@@ -40,7 +40,7 @@ def vocode(
 
 
 def vocode_chunks(
-    generator: HiFiGANGenerator,
+    generator: HifiGanGenerator,
     log_mel: Float[Tensor, "*batch bands frames"],
     mel: MelConfig | None = None,
     *,
@@ -61,7 +61,7 @@ def vocode_chunks(
     return _chunks(generator, log_mel, chunk, config.context if overlap is None else overlap)
 
 
-def _chunks(generator: HiFiGANGenerator, log_mel: Tensor, chunk: int, overlap: int) -> Iterator[Tensor]:
+def _chunks(generator: HifiGanGenerator, log_mel: Tensor, chunk: int, overlap: int) -> Iterator[Tensor]:
     frames, hop = log_mel.shape[-1], generator.config.hop
     batch = log_mel if log_mel.ndim == 3 else log_mel.unsqueeze(0)
     for start in range(0, frames, chunk):

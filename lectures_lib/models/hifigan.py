@@ -31,7 +31,7 @@ LAST_SLOPE = (
 
 
 @dataclass(frozen=True)
-class HiFiGANConfig:
+class HifiGanConfig:
     """The sizes of a generator.
 
     `upsample_rates` multiply to the hop of the spectrogram; each step halves `channels`. `block_kernels[i]` and
@@ -99,17 +99,17 @@ class HiFiGANConfig:
         return reach + 3  # the first convolution, 7 wide
 
     @classmethod
-    def v1(cls) -> HiFiGANConfig:
+    def v1(cls) -> HifiGanConfig:
         """The paper's best sounding generator, 13.9 million parameters."""
         return cls()
 
     @classmethod
-    def v2(cls) -> HiFiGANConfig:
+    def v2(cls) -> HifiGanConfig:
         """As V1 with a quarter of the channels: 0.93 million parameters."""
         return cls(channels=128)
 
     @classmethod
-    def v3(cls) -> HiFiGANConfig:
+    def v3(cls) -> HifiGanConfig:
         """The fastest on a CPU: fewer layers of simpler blocks, 1.46 million parameters."""
         return cls(
             channels=256, upsample_rates=(8, 8, 4), upsample_kernels=(16, 16, 8), block=2, block_kernels=(3, 5, 7),
@@ -117,12 +117,12 @@ class HiFiGANConfig:
         )  # fmt: skip
 
     @classmethod
-    def paper(cls) -> HiFiGANConfig:
+    def paper(cls) -> HifiGanConfig:
         """V1."""
         return cls.v1()
 
     @classmethod
-    def tiny(cls) -> HiFiGANConfig:
+    def tiny(cls) -> HifiGanConfig:
         """V3 with a quarter of the channels: trains in a notebook on two cores."""
         return cls(
             channels=64, upsample_rates=(8, 8, 4), upsample_kernels=(16, 16, 8), block=2, block_kernels=(3, 5, 7),
@@ -155,7 +155,7 @@ class Fusion(nn.Module):
     Source: Kong et al. 2020, section 2.2 and figure 1.
     """
 
-    def __init__(self, channels: int, config: HiFiGANConfig) -> None:
+    def __init__(self, channels: int, config: HifiGanConfig) -> None:
         super().__init__()
         shapes = zip(config.block_kernels, config.block_dilations, strict=True)
         self.blocks = nn.ModuleList(ResidualBlock(channels, k, d, config.block) for k, d in shapes)
@@ -168,7 +168,7 @@ class Fusion(nn.Module):
         return total / len(self.blocks)
 
 
-class HiFiGANGenerator(nn.Module):
+class HifiGanGenerator(nn.Module):
     """From a log-mel spectrogram to a waveform in (-1, 1), `config.hop` samples a frame.
 
     With `folded` there is no weight normalisation, as after `fold_weight_norm`.
@@ -176,7 +176,7 @@ class HiFiGANGenerator(nn.Module):
     Source: Kong et al. 2020, section 2.2, appendix A.1.
     """
 
-    def __init__(self, config: HiFiGANConfig, *, folded: bool = False) -> None:
+    def __init__(self, config: HifiGanConfig, *, folded: bool = False) -> None:
         super().__init__()
         self.config = config
         width = config.channels
@@ -216,7 +216,7 @@ class HiFiGANGenerator(nn.Module):
         x = self.conv_out(F.leaky_relu(x, LAST_SLOPE))  # (batch, 1, frames · hop)
         return x.tanh().squeeze(1)
 
-    def fold_weight_norm(self) -> HiFiGANGenerator:
+    def fold_weight_norm(self) -> HifiGanGenerator:
         """Multiply direction and length of every weight once and for all: the same sound, in less time.
 
         The model can be trained further afterwards, without weight normalisation. Returns the model itself.
@@ -251,7 +251,7 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HiFiGANDiscriminatorConfig:
+class HifiGanDiscriminatorConfig:
     """The sizes of both kinds of discriminators.
 
     `period_channels` are those of a multi-period one's layers: all but the last take every third row only. A layer of a
@@ -294,12 +294,12 @@ class HiFiGANDiscriminatorConfig:
             before = channels
 
     @classmethod
-    def paper(cls) -> HiFiGANDiscriminatorConfig:
+    def paper(cls) -> HifiGanDiscriminatorConfig:
         """41.1 million parameters in the multi-period, 29.6 million in the multi-scale discriminators."""
         return cls()
 
     @classmethod
-    def tiny(cls) -> HiFiGANDiscriminatorConfig:
+    def tiny(cls) -> HifiGanDiscriminatorConfig:
         """The same kind of layers, narrow, with three periods and two scales: trains in a notebook on two cores."""
         layers = ((16, 15, 1, 1), (32, 41, 4, 4), (64, 41, 4, 16), (64, 41, 4, 16), (64, 5, 1, 1))
         return cls(periods=(2, 3, 5), period_channels=(8, 16, 32, 64, 64), scales=2, scale_layers=layers)
@@ -367,7 +367,7 @@ class MultiPeriodDiscriminator(nn.Module):
     Source: Kong et al. 2020, section 2.3.
     """
 
-    def __init__(self, config: HiFiGANDiscriminatorConfig) -> None:
+    def __init__(self, config: HifiGanDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         self.parts = nn.ModuleList(PeriodDiscriminator(p, config.period_channels) for p in config.periods)
@@ -392,7 +392,7 @@ class MultiScaleDiscriminator(nn.Module):
     Source: Kong et al. 2020, section 2.3; Kumar et al. 2019.
     """
 
-    def __init__(self, config: HiFiGANDiscriminatorConfig) -> None:
+    def __init__(self, config: HifiGanDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         norms = [spectral_norm] + [weight_norm] * (config.scales - 1)

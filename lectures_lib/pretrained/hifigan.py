@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lectures_lib.models.hifigan import HiFiGANConfig, HiFiGANGenerator
+from lectures_lib.models.hifigan import HifiGanConfig, HifiGanGenerator
 from lectures_lib.pretrained.files import CheckpointFiles, read_json, read_tensors
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
 # Two ways of storing a normalised weight: its length g and its direction v.
 LENGTHS = {".weight_g": ".weight_v", ".parametrizations.weight.original0": ".parametrizations.weight.original1"}
-ORIGINAL = {"V1": HiFiGANConfig.v1(), "V2": HiFiGANConfig.v2(), "V3": HiFiGANConfig.v3()}
+ORIGINAL = {"V1": HifiGanConfig.v1(), "V2": HifiGanConfig.v2(), "V3": HifiGanConfig.v3()}
 
 
-def hifigan(folder_or_hub_name: str | Path, *, revision: str = "main") -> HiFiGANGenerator:
+def hifigan(folder_or_hub_name: str | Path, *, revision: str = "main") -> HifiGanGenerator:
     """A `SpeechT5HifiGan` checkpoint, as Hugging Face stores it, in the course's own generator.
 
     The folder holds config.json and model.safetensors or pytorch_model.bin; a name such as "microsoft/speecht5_hifigan"
@@ -35,7 +35,7 @@ def hifigan(folder_or_hub_name: str | Path, *, revision: str = "main") -> HiFiGA
     return _loaded(config, tensors, upsampler="upsampler")
 
 
-def original_hifigan(path: str | Path, config: HiFiGANConfig | None = None) -> HiFiGANGenerator:
+def original_hifigan(path: str | Path, config: HifiGanConfig | None = None) -> HifiGanGenerator:
     """The original's generator, stored as a safetensors file under its own names (`ups.0.weight_g`, …).
 
     Without `config` it must be one of the paper's V1, V2, V3: the one whose names and shapes fit. The published files
@@ -80,7 +80,7 @@ def folded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _loaded(config: HiFiGANConfig, tensors: Mapping[str, Tensor], *, upsampler: str) -> HiFiGANGenerator:
+def _loaded(config: HifiGanConfig, tensors: Mapping[str, Tensor], *, upsampler: str) -> HifiGanGenerator:
     plain = folded(tensors)
     expected = _shapes(config, upsampler)
     if not config.normalise:  # some files hold a mean of zeros and a scale of ones that nobody uses
@@ -88,12 +88,12 @@ def _loaded(config: HiFiGANConfig, tensors: Mapping[str, Tensor], *, upsampler: 
     faults = list(_faults(plain, expected))
     if faults:
         raise ValueError(f"the checkpoint does not fit its config: {_few(faults)}")
-    model = HiFiGANGenerator(config, folded=True)
+    model = HifiGanGenerator(config, folded=True)
     model.load_state_dict({our_name(name, config, upsampler): tensor for name, tensor in plain.items()})
     return model.eval()
 
 
-def our_name(name: str, config: HiFiGANConfig, upsampler: str) -> str:
+def our_name(name: str, config: HifiGanConfig, upsampler: str) -> str:
     """Our name of a tensor that others call `ups.0.weight` or `resblocks.4.convs1.2.bias`."""
     parts = name.split(".")
     if parts[0] == upsampler:
@@ -105,7 +105,7 @@ def our_name(name: str, config: HiFiGANConfig, upsampler: str) -> str:
     return name.replace("conv_pre", "conv_in").replace("conv_post", "conv_out")
 
 
-def _shapes(config: HiFiGANConfig, upsampler: str) -> dict[str, tuple[int, ...]]:
+def _shapes(config: HifiGanConfig, upsampler: str) -> dict[str, tuple[int, ...]]:
     """The names that others give the tensors, and their shapes, spelled out from the config."""
     width = config.channels
     layers: dict[str, tuple[tuple[int, ...], int]] = {"conv_pre": ((width, config.mel_bands, 7), width)}
@@ -141,7 +141,7 @@ def _few(faults: list[str]) -> str:
     return f"{'; '.join(faults[:5])}{more}"
 
 
-def _config(values: Mapping[str, Any]) -> HiFiGANConfig:
+def _config(values: Mapping[str, Any]) -> HifiGanConfig:
     """Our config from config.json; what it does not say has Hugging Face's default."""
     kind = values.get("model_type", "speecht5_hifigan")
     if kind not in ("speecht5_hifigan", "hifigan"):
@@ -150,7 +150,7 @@ def _config(values: Mapping[str, Any]) -> HiFiGANConfig:
     if slope != 0.1:
         raise ValueError(f"leaky_relu_slope must be 0.1, got {slope}")
     try:
-        return HiFiGANConfig(
+        return HifiGanConfig(
             mel_bands=int(values.get("model_in_dim", 80)),
             channels=int(values.get("upsample_initial_channel", 512)),
             upsample_rates=tuple(values.get("upsample_rates", (4, 4, 4, 4))),

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from lectures_lib.audio import MelConfig
 from lectures_lib.inference.vocode import vocode, vocode_chunks
-from lectures_lib.models.hifigan import HiFiGANConfig, HiFiGANGenerator
+from lectures_lib.models.hifigan import HifiGanConfig, HifiGanGenerator
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, hop=8, window=64, bands=5, f_max=None)
 SIZES = dict(upsample_rates=(4, 2), upsample_kernels=(8, 4), block_kernels=(3,), block_dilations=((1, 2),))
@@ -19,7 +19,7 @@ SIZES = dict(upsample_rates=(4, 2), upsample_kernels=(8, 4), block_kernels=(3,),
 
 def build(**options):
     torch.manual_seed(0)
-    model = HiFiGANGenerator(HiFiGANConfig(mel_bands=5, channels=8, **SIZES | options), folded=True)
+    model = HifiGanGenerator(HifiGanConfig(mel_bands=5, channels=8, **SIZES | options), folded=True)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model

@@ -10,16 +10,16 @@ from torch.testing import assert_close
 
 from lectures_lib.models.hifigan import (
     LAST_SLOPE,
-    HiFiGANConfig,
-    HiFiGANDiscriminatorConfig,
-    HiFiGANGenerator,
+    HifiGanConfig,
+    HifiGanDiscriminatorConfig,
+    HifiGanGenerator,
     MultiPeriodDiscriminator,
     MultiScaleDiscriminator,
 )
 
 NARROW = dict(mel_bands=3, channels=8)
 SHORT = dict(upsample_rates=(4, 2), upsample_kernels=(8, 4), block_kernels=(3, 5), block_dilations=((1, 2), (1, 3)))
-LISTENERS = HiFiGANDiscriminatorConfig(
+LISTENERS = HifiGanDiscriminatorConfig(
     periods=(2, 3), period_channels=(4, 6, 6), scales=2, scale_layers=((4, 5, 1, 1), (8, 9, 2, 4), (8, 3, 1, 1))
 )
 
@@ -27,7 +27,7 @@ LISTENERS = HiFiGANDiscriminatorConfig(
 def build(seed=0, **options):
     """A generator with weights large enough that every part of it can be heard."""
     torch.manual_seed(seed)
-    model = HiFiGANGenerator(HiFiGANConfig(**NARROW | SHORT | options), folded=True)
+    model = HifiGanGenerator(HifiGanConfig(**NARROW | SHORT | options), folded=True)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model
@@ -42,20 +42,20 @@ def count(module):
 
 @pytest.mark.parametrize(
     ("config", "millions", "hop"),
-    [(HiFiGANConfig.v1(), 13.92, 256), (HiFiGANConfig.v2(), 0.92, 256), (HiFiGANConfig.v3(), 1.46, 256)],
+    [(HifiGanConfig.v1(), 13.92, 256), (HifiGanConfig.v2(), 0.92, 256), (HifiGanConfig.v3(), 1.46, 256)],
 )
 def test_the_generators_have_the_papers_parameters(config, millions, hop):
     """Table 1 of the paper, whose digits beyond the second are cut off."""
     with torch.device("meta"):
-        plain = HiFiGANGenerator(config, folded=True)
-        trained = HiFiGANGenerator(config)
+        plain = HifiGanGenerator(config, folded=True)
+        trained = HifiGanGenerator(config)
     assert config.hop == hop
     assert millions <= count(plain) / 1e6 < millions + 0.01
     assert count(trained) > count(plain)  # weight normalisation adds a length for every channel
 
 
 def test_the_discriminators_have_the_published_parameters():
-    config = HiFiGANDiscriminatorConfig.paper()
+    config = HifiGanDiscriminatorConfig.paper()
     with torch.device("meta"):
         period, scale = MultiPeriodDiscriminator(config), MultiScaleDiscriminator(config)
     assert round(count(period) / 1e6, 1) == 41.1
@@ -63,16 +63,16 @@ def test_the_discriminators_have_the_published_parameters():
 
 
 def test_paper_is_v1_and_tiny_is_small():
-    assert HiFiGANConfig.paper() == HiFiGANConfig.v1()
-    tiny = HiFiGANDiscriminatorConfig.tiny()
-    assert count(HiFiGANGenerator(HiFiGANConfig.tiny())) < 200_000
+    assert HifiGanConfig.paper() == HifiGanConfig.v1()
+    tiny = HifiGanDiscriminatorConfig.tiny()
+    assert count(HifiGanGenerator(HifiGanConfig.tiny())) < 200_000
     assert count(MultiPeriodDiscriminator(tiny)) + count(MultiScaleDiscriminator(tiny)) < 400_000
 
 
 def test_everything_runs_on_the_meta_device():
-    config = HiFiGANDiscriminatorConfig.tiny()
+    config = HifiGanDiscriminatorConfig.tiny()
     with torch.device("meta"):
-        sound = HiFiGANGenerator(HiFiGANConfig.v3())(torch.empty(2, 80, 8))
+        sound = HifiGanGenerator(HifiGanConfig.v3())(torch.empty(2, 80, 8))
         judgements = MultiPeriodDiscriminator(config)(sound) + MultiScaleDiscriminator(config)(sound)
     assert sound.shape == (2, 2048)
     assert all(judgement.logits.device.type == "meta" for judgement in judgements)
@@ -83,7 +83,7 @@ def test_everything_runs_on_the_meta_device():
 
 def test_initial_weights_are_small_and_biases_nothing():
     torch.manual_seed(0)
-    model = HiFiGANGenerator(HiFiGANConfig.tiny())
+    model = HifiGanGenerator(HifiGanConfig.tiny())
     assert model.conv_in.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert all(parameter.count_nonzero() == 0 for name, parameter in model.named_parameters() if "bias" in name)
 
@@ -91,7 +91,7 @@ def test_initial_weights_are_small_and_biases_nothing():
 @pytest.mark.parametrize("block", [1, 2])
 def test_folding_changes_nothing_that_can_be_heard(block):
     torch.manual_seed(0)
-    model = HiFiGANGenerator(HiFiGANConfig(**NARROW | SHORT, block=block))
+    model = HifiGanGenerator(HifiGanConfig(**NARROW | SHORT, block=block))
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     log_mel = torch.randn(2, 3, 6)
@@ -100,7 +100,7 @@ def test_folding_changes_nothing_that_can_be_heard(block):
     assert_close(model(log_mel), before, atol=1e-5, rtol=0)
     assert not any("parametrizations" in name for name in model.state_dict())
     model.fold_weight_norm()  # a second time there is nothing left to do
-    HiFiGANGenerator(model.config, folded=True).load_state_dict(model.state_dict())
+    HifiGanGenerator(model.config, folded=True).load_state_dict(model.state_dict())
 
 
 def test_the_last_bend_is_steeper_than_the_others():
@@ -149,7 +149,7 @@ def test_normalisation_of_the_bands_comes_first():
 
 def test_a_generator_learns_a_tone():
     torch.manual_seed(0)
-    model = HiFiGANGenerator(HiFiGANConfig(**NARROW | SHORT | dict(channels=16)))
+    model = HifiGanGenerator(HifiGanConfig(**NARROW | SHORT | dict(channels=16)))
     log_mel = torch.randn(1, 3, 16)
     tone = 0.5 * torch.sin(torch.arange(128) * 0.4).unsqueeze(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -191,7 +191,7 @@ def test_scales_hear_the_sound_at_half_rate():
 
 
 def test_only_the_first_scale_has_spectral_normalisation():
-    names = [name for name, _ in MultiScaleDiscriminator(HiFiGANDiscriminatorConfig.tiny()).named_buffers()]
+    names = [name for name, _ in MultiScaleDiscriminator(HifiGanDiscriminatorConfig.tiny()).named_buffers()]
     assert names
     assert all(name.startswith("parts.0.") for name in names)
 
@@ -231,7 +231,7 @@ def test_gradients_reach_every_parameter(kind):
 )
 def test_generators_that_cannot_be_built_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        HiFiGANConfig(**options)
+        HifiGanConfig(**options)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_generators_that_cannot_be_built_are_refused(options, message):
 )
 def test_discriminators_that_cannot_be_built_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        HiFiGANDiscriminatorConfig(**options)
+        HifiGanDiscriminatorConfig(**options)
 
 
 def test_a_spectrogram_with_other_bands_or_no_frames_is_refused():

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from lectures_lib.models.hifigan import HiFiGANConfig, HiFiGANGenerator
+from lectures_lib.models.hifigan import HifiGanConfig, HifiGanGenerator
 from lectures_lib.pretrained.hifigan import ORIGINAL, folded, hifigan, original_hifigan
 
 SIZES = dict(
@@ -56,12 +56,12 @@ def original_names(model):
 
 @pytest.mark.parametrize("block", [1, 2])
 def test_the_originals_file_gives_the_same_sound(tmp_path, block):
-    config = HiFiGANConfig(
+    config = HifiGanConfig(
         mel_bands=4, channels=8, upsample_rates=(4, 2), upsample_kernels=(8, 4), block=block,
         block_kernels=(3, 5), block_dilations=((1, 2), (1, 3)),
     )  # fmt: skip
     torch.manual_seed(0)
-    model = HiFiGANGenerator(config)
+    model = HifiGanGenerator(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     tensors = original_names(model)
@@ -74,13 +74,13 @@ def test_the_originals_file_gives_the_same_sound(tmp_path, block):
 
 
 def test_the_papers_sizes_are_recognised_by_their_shapes(tmp_path):
-    model = HiFiGANGenerator(HiFiGANConfig.v2())
+    model = HifiGanGenerator(HifiGanConfig.v2())
     save_file({f"generator.{n}": t for n, t in original_names(model).items()}, tmp_path / "g.safetensors")
     assert original_hifigan(tmp_path / "g.safetensors").config == ORIGINAL["V2"]
 
 
 def test_a_file_of_no_known_size_says_what_does_not_fit(tmp_path):
-    model = HiFiGANGenerator(HiFiGANConfig.tiny())
+    model = HifiGanGenerator(HifiGanConfig.tiny())
     save_file(original_names(model), tmp_path / "g.safetensors")
     with pytest.raises(ValueError, match=r"g\.safetensors is none of V1, V2, V3 .*give its config"):
         original_hifigan(tmp_path / "g.safetensors")
