@@ -167,9 +167,7 @@ def check_gpt_layer(answer: Callable[[Tensor, GPTLayer], Any]) -> None:
             return
         y = as_tensor("The result", result, tuple(x.shape))
         if close(y, layer(x)):
-            right(
-                "Nothing normalises the sum itself: it runs straight through all layers, and is normalised once, at the end."
-            )
+            right("Nothing normalises the sum itself: it runs straight through all layers, to the norm at the end.")
             return
         mistakes = _layer_mistakes(x, layer)
     for wrong, message in mistakes:

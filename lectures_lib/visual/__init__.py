@@ -14,6 +14,14 @@ from lectures_lib.visual.bert import (
 )
 from lectures_lib.visual.diagrams import encoder_decoder, transformer_diagram
 from lectures_lib.visual.glue import glue
+from lectures_lib.visual.language import (
+    bits_by_order,
+    gpt_diagram,
+    next_token_map,
+    probability_bars,
+    sampler,
+    sampling_widget,
+)
 from lectures_lib.visual.live import live_translator
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.self_attention import (
@@ -35,6 +43,7 @@ __all__ = [
     "attention_maps",
     "attention_widget",
     "bars_by_group",
+    "bits_by_order",
     "context_frames",
     "context_widget",
     "curves",
@@ -47,14 +56,19 @@ __all__ = [
     "gap_frames",
     "gap_widget",
     "glue",
+    "gpt_diagram",
     "heat_strips",
     "lines",
     "live_translator",
     "look_ahead_tables",
     "looks",
+    "next_token_map",
     "masked_rows",
     "position_heat_map",
     "position_widget",
+    "probability_bars",
+    "sampler",
+    "sampling_widget",
     "saturation_curves",
     "sense_map",
     "show",
