@@ -168,8 +168,9 @@ class ViLBert(nn.Module):
     ) -> tuple[Float[Tensor, "batch time d_text"], Float[Tensor, "batch regions d_image"]]:
         """The states of all words and all regions.
 
-        `features` (batch, regions, d_feature) describe the regions; `locations` (batch, regions, 5) are those of the function `locations`; `present` (batch, time) is True at words,
-        `visible` (batch, regions) True at regions; both all True where not given.
+        `features` (batch, regions, d_feature) describe the regions, `locations` (batch, regions, 5) are those of the
+        function of that name. `present` (batch, time) is True at words and `visible` (batch, regions) at regions; both
+        are all True where not given.
 
         Raises:
             ValueError: the shapes do not fit together, or the text is longer than `config.text.max_length`.
