@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import bert, seq2seq, transformer, word2vec
+from benchmarks import bert, gpt, seq2seq, transformer, word2vec
 from lectures_lib.experiments.record import hardware
 
 BENCHMARKS = {
@@ -17,6 +17,9 @@ BENCHMARKS = {
     "transformer-greedy": transformer.decode_greedy,
     "transformer-beam": transformer.decode_beam,
     "transformer-cost-per-token": transformer.cost_per_token,
+    "gpt-step": gpt.training_step,
+    "gpt-sample-1": gpt.sample_one,
+    "gpt-sample-8": gpt.sample_eight,
     "bert-step": bert.training_step,
 }
 

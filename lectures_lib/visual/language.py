@@ -1,4 +1,4 @@
-"""Pictures of language models: what is inside, what they expect next, and how one character after the other is drawn."""
+"""Pictures of language models: their parts, what they expect next, and how character after character is drawn."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def sampling_frames(
     top_k: int | None = None,
     top_p: int | float = 1.0,
 ) -> list[str]:
-    """One HTML frame a step: the text so far, the likeliest next tokens, which of them the filters leave, the one drawn.
+    """One HTML frame a step: the text so far, the likeliest next tokens, which of them are left, and the one drawn.
 
     Raises:
         ValueError: the prompt is empty or, with the steps, longer than the context; a filter makes no sense.
