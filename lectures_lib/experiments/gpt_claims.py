@@ -125,8 +125,13 @@ def ngram_captions(model: NGram, code: Characters, count: int, longest: int, *, 
     """The same from an n-gram."""
     (end,) = code.encode(END)
     generator = torch.Generator().manual_seed(seed)
-    texts = [code.decode(model.sample(longest, start=[end], generator=generator)) for _ in range(count)]
-    return [text.split(END)[0] for text in texts]
+    texts = []
+    for _ in range(count):
+        ids = [end]
+        while len(ids) <= longest and (len(ids) == 1 or ids[-1] != end):
+            ids.append(int(torch.multinomial(model.next_probabilities(ids), 1, generator=generator)))
+        texts.append(code.decode(ids[1:]).removesuffix(END))
+    return texts
 
 
 def share_of_sentences(texts: Sequence[str]) -> float:
