@@ -346,16 +346,17 @@ class MultiplicativeAttention(nn.Module):
 
 
 @contextmanager
-def recorded_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+def recorded_weights(model: nn.Module, *, differentiable: bool = False) -> Iterator[dict[str, Tensor]]:
     """Within this block, every attention of `model` also puts its weights into the dictionary, under its module's name.
 
-    The weights are (batch, heads, query, key). A module that runs twice leaves those of its last run.
+    The weights are (batch, heads, query, key). A module that runs twice leaves those of its last run. They carry
+    gradients if `differentiable`, for a loss on the weights themselves.
     """
     weights: dict[str, Tensor] = {}
 
     def remember(name: str):
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            with torch.no_grad():
+            with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
                 weights[name] = module.weights(*args, **kwargs)
 
         return hook
