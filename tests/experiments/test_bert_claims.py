@@ -1,0 +1,197 @@
+"""The experiment behind the chapter `bert`: what it measures, on cases small enough to check by hand."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from torch import nn
+
+from lectures_lib.data.scenes import TRANSITIVE, parse_english
+from lectures_lib.experiments import bert_claims as experiment
+from lectures_lib.experiments.__main__ import main
+from lectures_lib.experiments.bert_claims import Gaps, Recipe, Thresholds
+from lectures_lib.experiments.record import load_result
+from lectures_lib.models.bert import Bert, BertConfig, BertForPreTraining
+from lectures_lib.pretrained.bert import Reader
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallRecipe(Recipe):
+    stories: int = 300
+    batch_size: int = 32
+    steps: int = 60
+    warmup: int = 5
+    test_stories: int = 40
+    labels: tuple[int, ...] = (10, 20)
+    task_steps: int = 3
+    task_test: int = 20
+    reviews: int = 20
+    review_test: int = 10
+    review_steps: int = 2
+
+
+SMALL = SmallRecipe()
+BY_CLAIM = {
+    "bert-both-directions": "directions",
+    "bert-few-labels": "few_labels",
+    "bert-more-labels": "more_labels",
+    "bert-reviews": "reviews",
+    "bert-barks": "barks",
+    "bert-barks-gain": "barks_gain",
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return experiment.story_pairs(0, SMALL)
+
+
+class Oracle(nn.Module):
+    """Says what it is told to, whatever it sees."""
+
+    def __init__(self, answers, vocabulary):
+        super().__init__()
+        self.answers, self.vocabulary = answers, vocabulary
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, tokens, segments, present):
+        return nn.functional.one_hot(self.answers(tokens), self.vocabulary).float(), None
+
+
+def test_pretraining_learns_and_its_twin_looks_to_the_left(data):
+    model, history = experiment.pretrain(0, SMALL, data)
+    assert history.loss[-1] < history.loss[0] - 1
+    assert not model.config.look_ahead
+    twin, _ = experiment.pretrain(0, dataclasses.replace(SMALL, steps=10), data, look_ahead=True)
+    assert twin.config.look_ahead
+
+
+def test_a_model_that_knows_the_truth_fills_every_gap_and_one_that_guesses_a_fills_those(data):
+    vocabulary, _ = data
+    truth = experiment.held_out_pairs(vocabulary, SMALL).tokens
+    knows = Oracle(lambda tokens: truth, len(vocabulary))
+    assert experiment.gap_accuracy(knows, vocabulary, SMALL) == Gaps(1.0, 1.0)
+    says_a = Oracle(lambda tokens: torch.full_like(tokens, vocabulary.id("a")), len(vocabulary))
+    gaps = experiment.gap_accuracy(says_a, vocabulary, SMALL)
+    assert 0 < gaps.accuracy < 0.5
+    assert gaps.content == 0
+
+
+def test_every_text_gets_one_gap_at_a_word(data):
+    vocabulary, pairs = data
+    rows, columns = experiment.one_word_each(pairs, vocabulary, seed=0)
+    assert rows.tolist() == list(range(len(pairs)))
+    assert vocabulary.is_word(pairs.tokens[rows, columns]).all()
+    little = [vocabulary.id(word) for word in experiment.LITTLE_WORDS]
+    rows, columns = experiment.one_word_each(pairs, vocabulary, seed=0, but=little)
+    assert not torch.isin(pairs.tokens[rows, columns], torch.tensor(little)).any()
+
+
+def test_a_parrot_repeats_and_never_doubts_and_a_sage_corrects(data):
+    vocabulary, _ = data
+    truth = experiment.held_out_pairs(vocabulary, SMALL).tokens
+    parrot = experiment.at_visible_words(Oracle(lambda tokens: tokens, len(vocabulary)), vocabulary, SMALL)
+    assert parrot == (1.0, 0.0, 0.0)
+    sage = experiment.at_visible_words(Oracle(lambda tokens: truth, len(vocabulary)), vocabulary, SMALL)
+    assert sage == (1.0, 1.0, 1.0)
+
+
+def test_whether_an_object_is_alive_cannot_be_told_from_the_verb():
+    reviews = experiment.alive_or_not(60, seed=0)
+    assert sum(review.label for review in reviews) == 30
+    by_verb = {}
+    for verb in TRANSITIVE:
+        by_verb.setdefault(verb.english, set()).update(word in experiment.ANIMALS for word in verb.objects.split())
+    for text, label in reviews:
+        clause = parse_english(text).clauses[0]
+        assert (clause.object in experiment.ANIMALS) == bool(label)
+        assert by_verb[clause.verb] == {True, False}
+    assert experiment.balanced(reviews, 10) == [r for r in reviews if r in experiment.balanced(reviews, 10)]
+    assert sum(r.label for r in experiment.balanced(reviews, 10)) == 5
+
+
+def test_frozen_means_that_only_the_task_layer_moves(data):
+    vocabulary, _ = data
+    texts = experiment.labelled(vocabulary, experiment.alive_or_not(12, seed=0))
+    torch.manual_seed(0)
+    bert = Bert(BertConfig.tiny(len(vocabulary)))
+    before = {name: tensor.clone() for name, tensor in bert.state_dict().items()}
+    options = dict(steps=3, batch_size=4, learning_rate=1e-2, seed=0, progress=False)
+    frozen = experiment.train_classifier(bert, texts, frozen=True, **options)
+    moving = experiment.train_classifier(bert, texts, **options)
+    for name, tensor in before.items():
+        assert torch.equal(frozen.bert.state_dict()[name], tensor)
+        assert torch.equal(bert.state_dict()[name], tensor)  # a copy was trained
+    changed = {name for name, tensor in before.items() if not torch.equal(moving.bert.state_dict()[name], tensor)}
+    assert "layers.0.self_attention.project_in.weight" in changed
+
+
+def test_few_labels_are_learned_by_heart_even_from_scratch(data):
+    vocabulary, _ = data
+    texts = experiment.labelled(vocabulary, experiment.alive_or_not(12, seed=0))
+    torch.manual_seed(0)
+    bert = Bert(BertConfig.tiny(len(vocabulary)))
+    model = experiment.train_classifier(bert, texts, steps=60, batch_size=6, learning_rate=3e-3, seed=0, progress=False)
+    assert experiment.class_accuracy(model, texts, batch_size=5) == 1.0
+
+
+def test_the_claims_are_the_differences_they_say():
+    gaps = {"both directions": Gaps(0.8, 0.7), "left to right": Gaps(0.5, 0.4)}
+    tasks = {"fine-tuned": {100: 0.9, 500: 0.95}, "from scratch": {100: 0.7, 500: 0.9}}
+    values = experiment.claims(gaps, tasks, {"fine-tuned": 0.9, "from scratch": 0.5, "frozen": 0.8})
+    assert values == pytest.approx(
+        {"bert-both-directions": 0.3, "bert-few-labels": 0.2, "bert-more-labels": 0.05, "bert-reviews": 0.4}
+    )
+
+
+def tiny_reader(reader):
+    torch.manual_seed(0)
+    config = dataclasses.replace(reader.model.config, d_model=8, n_heads=2, d_feed_forward=8, n_layers=1)
+    return Reader(Bert(config).eval(), reader.vocabulary)
+
+
+def test_a_small_run_writes_every_claim_and_its_thresholds(tmp_path, monkeypatch):
+    full = experiment.minilm()
+    monkeypatch.setattr(experiment, "Recipe", SmallRecipe)
+    monkeypatch.setattr(experiment, "minilm", lambda **_: tiny_reader(full))
+    path = tmp_path / "r.json"
+    assert main(["bert_claims", "--seeds", "3", "--steps", "6", "--out", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert result["seed"] == [3]
+    assert set(result["measured"]["claims"]) == set(BY_CLAIM)
+    assert result["settings"]["thresholds"] == Thresholds()._asdict()
+    senses = result["measured"]["senses"]
+    assert senses["word by itself"]["accuracy"] == pytest.approx(4 / 9)  # equal vectors: a blind choice
+
+
+def test_the_committed_result_was_measured_with_these_settings_and_holds_on_every_seed():
+    result = load_result("bert_claims")
+    settings = {k: v for k, v in result["settings"].items() if k != "thresholds"}
+    assert settings == json.loads(json.dumps(dataclasses.asdict(Recipe())))
+    assert result["settings"]["thresholds"] == Thresholds()._asdict()
+    assert len(result["seed"]) >= 3
+    for claim, name in BY_CLAIM.items():
+        for value in result["measured"]["claims"][claim]:
+            assert value >= getattr(Thresholds(), name), claim
+
+
+def test_the_chapter_records_these_claims_with_these_thresholds():
+    notebook = nbformat.read(ROOT / "book/pretraining/bert.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    recorded = re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', text)
+    assert sorted(recorded) == sorted(BY_CLAIM)
+    for claim, name in BY_CLAIM.items():
+        assert f"threshold.{name}," in text
+        assert f'seeds=seeds["{claim}"]' in text
+
+
+def test_the_model_of_the_experiment_is_the_chapters_tiny_one(data):
+    vocabulary, _ = data
+    model = BertForPreTraining(BertConfig.tiny(len(vocabulary)))
+    assert sum(p.numel() for p in model.parameters()) < 150_000
