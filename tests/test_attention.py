@@ -462,6 +462,30 @@ def test_recorded_weights_are_the_modules_own_and_recording_ends_with_the_block(
     assert_close(weights["first"], before)
 
 
+def test_recorded_weights_carry_gradients_only_where_they_are_asked_for():
+    module, (x,) = SelfAttention(8, 2), random_tensors((1, 3, 8))
+    with recorded_weights(module) as weights:
+        module(x)
+    assert not weights[""].requires_grad
+    with recorded_weights(module, differentiable=True) as weights:
+        module(x)
+    weights[""].square().sum().backward()
+    assert module.project_in.weight.grad.abs().sum() > 0
+
+
+def test_cross_attention_joins_streams_of_other_widths():
+    """With widths of its own it is the same attention, between projections of other shapes."""
+    torch.manual_seed(0)
+    module, (x, memory) = CrossAttention(6, 2, d_memory=10, d_attention=8), random_tensors((2, 5, 6), (2, 3, 10))
+    mask = torch.tensor([[True, True, False], [True, False, False]])[:, None, None]
+    query, (key, value) = module.project_query(x), module.project_key_value(memory).split(8, dim=-1)
+    query, key, value = (t.unflatten(-1, (2, 4)).transpose(1, 2) for t in (query, key, value))
+    mixed = attention_weights(query, key, mask) @ value
+    expected = module.project_out(mixed.transpose(1, 2).flatten(2))
+    assert_close(module(x, memory, mask), expected, **FORMULA)
+    assert expected.shape == (2, 5, 6)
+
+
 def test_recording_ends_when_the_block_fails():
     module, (x,) = SelfAttention(8, 2), random_tensors((1, 2, 8))
     with pytest.raises(RuntimeError, match="stop"), recorded_weights(module):

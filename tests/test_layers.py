@@ -16,6 +16,7 @@ from lectures_lib.layers import (
     FeedForward,
     LearnedPositions,
     Residual,
+    SelfAttentionLayer,
     SinusoidalPositions,
     random_keep,
     sinusoidal_positions,
@@ -248,6 +249,25 @@ def test_dropout_falls_on_the_parts_output_and_never_on_the_residual(kind):
 def test_an_unknown_norm_lists_those_there_are():
     with pytest.raises(ValueError, match=r"norm must be one of \('post', 'pre', 'none'\), got 'rms'"):
         Residual(4, norm="rms")
+
+
+# A layer
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_a_layer_is_attention_and_feed_forward_each_in_its_residual(norm):
+    torch.manual_seed(0)
+    layer, x = SelfAttentionLayer(8, 2, 16, norm=norm, epsilon=1e-3), torch.randn(2, 5, 8)
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])[:, None, None]
+
+    def add_and_norm(residual, x, part):
+        assert residual.norm.eps == 1e-3
+        return residual.norm(x + part(x)) if norm == "post" else x + part(residual.norm(x))
+
+    expected = add_and_norm(layer.add_attention, x, lambda x: layer.self_attention(x, mask))
+    expected = add_and_norm(layer.add_feed_forward, expected, lambda x: layer.feed_forward(x))
+    assert_close(layer(x, mask), expected)
+    assert layer.feed_forward.activation is F.gelu
 
 
 # The meta device
