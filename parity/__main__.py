@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import bert, gpt, hifigan, layers, models
+from parity import bert, gan, gpt, hifigan, layers, models
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -44,6 +44,14 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "bert-pretraining": bert.pretraining,
     "bert-classification": bert.classification,
     "bert-minilm": bert.minilm_vectors,
+    "gan-minimax": partial(gan.loss, "minimax"),
+    "gan-non-saturating": partial(gan.loss, "non-saturating"),
+    "gan-least-squares": partial(gan.loss, "least-squares"),
+    "gan-gradient-penalty": gan.penalty,
+    "dcgan-generator": partial(gan.networks, "generator"),
+    "dcgan-discriminator": partial(gan.networks, "discriminator"),
+    "distance-earth-mover": gan.wasserstein,
+    "distance-frechet": gan.frechet,
 }
 
 
