@@ -18,6 +18,9 @@ EXPERIMENTS = {
     "shakespeare": "GPT on tiny Shakespeare in 3 or 30 minutes, from the cache folder",
     "bert_claims": "the claims of the chapter bert over several seeds",
     "sentiment": "film reviews with a BERT from scratch, frozen and fine-tuned",
+    "digit_classifier": "the classifier with which generated digits are judged",
+    "gan_claims": "the claims of the chapter gan over several seeds",
+    "gan_losses_claims": "the claims of the chapter gan_losses over several seeds",
 }
 
 
