@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from tqdm.auto import tqdm
@@ -442,6 +441,8 @@ def pretrain_generator(
 
     Source of the pairing: the assignment problem, Kuhn 1955.
     """
+    from scipy.optimize import linear_sum_assignment
+
     _check(steps=steps, learning_rate=learning_rate)
     device = choose_device()
     torch.manual_seed(seed)
