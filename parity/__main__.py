@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import bert, gan, gpt, hifigan, layers, models
+from parity import bert, gan, gpt, hifigan, layers, models, speech_models, vision
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -52,6 +52,16 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "dcgan-discriminator": partial(gan.networks, "discriminator"),
     "distance-earth-mover": gan.wasserstein,
     "distance-frechet": gan.frechet,
+    "vit": vision.vit,
+    "vilbert-co-attention": vision.co_attention,
+    "nt-xent": vision.nt_xent,
+    "wav2vec2-pretraining": partial(speech_models.pretraining, training=True),
+    "wav2vec2-duplicates": partial(speech_models.pretraining, training=False),
+    "wav2vec2-ctc": speech_models.spelling,
+    "info-nce": speech_models.info_nce,
+    "tts-prenet": speech_models.tts_prenet,
+    "tts-post-net": speech_models.post_net,
+    "tts-losses": speech_models.tts_losses,
 }
 
 
