@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from lectures_lib.models.vit import VisionEncoder, ViT, ViTConfig, from_patches
@@ -85,11 +85,11 @@ class SiT(nn.Module):
         self.contrast = _mlp(d, config.d_hidden, config.d_contrast)
         self.scales = nn.Parameter(torch.ones(N_TASKS))
 
-    def forward(self, images: Float[Tensor, "*images"]) -> SiTOutput:
+    def forward(self, images: Shaped[Tensor, "*images"]) -> SiTOutput:
         """The repaired picture, the scores of the turns, and the vector of the contrastive task.
 
         Raises:
-            ValueError: `images` is not (batch, channels, side, side) in the config's sizes.
+            ValueError: `images` is not (batch, channels, side, side) in the config's sizes, or not of floating point.
         """
         vit = self.config.vit
         states = self.encoder(images)

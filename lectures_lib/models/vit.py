@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lectures_lib.attention import SelfAttention
@@ -146,16 +146,18 @@ class VisionEncoder(nn.Module):
         nn.init.trunc_normal_(self.embed_patch.weight, std=self.embed_patch.in_features**-0.5)
         nn.init.zeros_(self.embed_patch.bias)
 
-    def forward(self, images: Float[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
+    def forward(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
         """The states of the last layer, normalised: the tokens' first, then the patches', row by row.
 
         Raises:
-            ValueError: `images` is not (batch, channels, side, side) in the config's sizes.
+            ValueError: `images` is not (batch, channels, side, side) in the config's sizes, or not of floating point.
         """
         c = self.config
         if images.ndim != 4 or tuple(images.shape[1:]) != (c.n_channels, c.image_size, c.image_size):
             expected = f"(batch, {c.n_channels}, {c.image_size}, {c.image_size})"
             raise ValueError(f"images must have shape {expected}, got {tuple(images.shape)}")
+        if not images.is_floating_point():
+            raise ValueError(f"images must be floating-point numbers, usually from -1 to 1, got {images.dtype}")
         x = self.embed_patch(patches(images, c.patch_size))
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1)
         x = self.dropout(self.positions(x))
@@ -181,11 +183,11 @@ class ViT(nn.Module):
         else:
             nn.init.xavier_uniform_(self.head.weight)
 
-    def forward(self, images: Float[Tensor, "*images"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch classes"]:
         """The score of every class. Raises ValueError as `features`."""
         return self.head(self.features(images)[:, : self.config.n_tokens].mean(dim=1))
 
-    def features(self, images: Float[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
+    def features(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
         """The states that the classifier reads, and those of the patches: tokens first, then patches row by row.
 
         Raises:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -123,14 +123,17 @@ class FeatureEncoder(nn.Module):
             nn.init.kaiming_normal_(convolution.weight)
         self.norm = nn.GroupNorm(widths[1], widths[1])  # one group a channel
 
-    def forward(self, audio: Float[Tensor, "*audio"]) -> Float[Tensor, "batch time channels"]:
+    def forward(self, audio: Shaped[Tensor, "*audio"]) -> Float[Tensor, "batch time channels"]:
         """A vector every `config.stride` samples.
 
         Raises:
-            ValueError: `audio` is not (batch, samples), or shorter than `config.receptive_field`.
+            ValueError: `audio` is not (batch, samples), not of floating point, or shorter than
+                `config.receptive_field`.
         """
         if audio.ndim != 2:
             raise ValueError(f"audio must have shape (batch, samples), got {tuple(audio.shape)}")
+        if not audio.is_floating_point():
+            raise ValueError(f"audio must be floating-point numbers, from -1 to 1, got {audio.dtype}")
         if audio.shape[1] < self.config.receptive_field:
             least = self.config.receptive_field
             raise ValueError(f"audio must have at least {least} samples, what one frame sees, got {audio.shape[1]}")
@@ -187,7 +190,7 @@ class Wav2Vec2(nn.Module):
 
     def forward(
         self,
-        audio: Float[Tensor, "*audio"],
+        audio: Shaped[Tensor, "*audio"],
         lengths: Int[Tensor, "*lengths"] | None = None,
         masked: Bool[Tensor, "*masked"] | None = None,
     ) -> Float[Tensor, "batch time d_model"]:
@@ -200,7 +203,7 @@ class Wav2Vec2(nn.Module):
         """
         return self.contextualise(self.extract(audio), lengths, masked)
 
-    def extract(self, audio: Float[Tensor, "*audio"]) -> Float[Tensor, "batch time channels"]:
+    def extract(self, audio: Shaped[Tensor, "*audio"]) -> Float[Tensor, "batch time channels"]:
         """The features alone, with the gradient that goes back into them scaled. Raises as `FeatureEncoder`."""
         features, share = self.features(audio), self.config.feature_gradient
         if share == 1 or not self.training:
@@ -344,7 +347,7 @@ class Wav2Vec2ForPretraining(nn.Module):
 
     def forward(
         self,
-        audio: Float[Tensor, "*audio"],
+        audio: Shaped[Tensor, "*audio"],
         masked: Bool[Tensor, "*masked"],
         temperature: int | float = 1.0,
         lengths: Int[Tensor, "*lengths"] | None = None,
@@ -382,7 +385,7 @@ class Wav2Vec2ForCTC(nn.Module):
 
     def forward(
         self,
-        audio: Float[Tensor, "*audio"],
+        audio: Shaped[Tensor, "*audio"],
         lengths: Int[Tensor, "*lengths"] | None = None,
         masked: Bool[Tensor, "*masked"] | None = None,
     ) -> Float[Tensor, "batch time vocabulary"]:

@@ -200,7 +200,7 @@ def test_it_learns_to_match_words_with_regions_and_to_fill_in_either_from_the_ot
         tokens, features, where, kind, said = draw(64)
         match = model(tokens, features, where).match
         loss = F.binary_cross_entropy_with_logits(match, (kind == said).float())
-        hidden = model(tokens.index_fill(1, torch.tensor(1), 1), features, where)  # the word is hidden: look it up
+        hidden = model(tokens.index_fill(1, torch.tensor([1]), 1), features, where)  # the word is hidden: look it up
         loss = loss + F.cross_entropy(hidden.words[:, 1], kind + 2)
         blind = model(torch.stack([tokens[:, 0], kind + 2], 1), torch.zeros_like(features), where)
         masked = torch.tensor([False, True]).expand(64, 2)
@@ -213,7 +213,7 @@ def test_it_learns_to_match_words_with_regions_and_to_fill_in_either_from_the_ot
     tokens, features, where, kind, said = draw(300)
     with torch.no_grad():
         right = (model.eval()(tokens, features, where).match > 0) == (kind == said)
-        hidden = model(tokens.index_fill(1, torch.tensor(1), 1), features, where).words[:, 1].argmax(-1)
+        hidden = model(tokens.index_fill(1, torch.tensor([1]), 1), features, where).words[:, 1].argmax(-1)
         blind = model(torch.stack([tokens[:, 0], kind + 2], 1), torch.zeros_like(features), where)
     assert right.float().mean() > 0.9
     assert (hidden == kind + 2).float().mean() > 0.9

@@ -225,3 +225,8 @@ def test_a_picture_of_another_size_is_refused_with_both_shapes(shape):
     message = f"images must have shape (batch, 3, 6, 6), got {shape}"
     with pytest.raises(ValueError, match=re.escape(message)):
         build()(torch.zeros(shape))
+
+
+def test_bytes_are_refused_before_they_are_taken_for_numbers_from_minus_one_to_one():
+    with pytest.raises(ValueError, match="images must be floating-point numbers, .* got torch.uint8"):
+        build()(torch.zeros(1, 3, 6, 6, dtype=torch.uint8))

@@ -388,6 +388,7 @@ def test_a_config_that_makes_no_sense_is_refused(options, message):
     ("arguments", "message"),
     [
         ((torch.zeros(60),), "audio must have shape (batch, samples), got (60,)"),
+        ((torch.zeros(1, 60).short(),), "audio must be floating-point numbers, from -1 to 1, got torch.int16"),
         ((torch.zeros(1, 7),), "audio must have at least 8 samples, what one frame sees, got 7"),
         ((torch.zeros(1, 60), torch.tensor([60, 60])), "lengths must have shape (1,), got (2,)"),
         ((torch.zeros(1, 60), torch.tensor([7])), "lengths must be at least 8 samples and not more than audio has"),

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from transformers import ViTConfig, ViTForImageClassification
 
-from lectures_lib.pretrained import vit as module
+from lectures_lib import pretrained
 
 SIZES = dict(image_size=12, patch_size=4, hidden_size=16, num_attention_heads=2, intermediate_size=24)
 SIZES |= dict(num_hidden_layers=2, layer_norm_eps=1e-6, id2label={0: "horse", 1: "zebra", 2: "bus"})
@@ -47,7 +47,7 @@ def old_names(tensors):
     pairs += [
         (f".attention.{p}_proj.", f".attention.attention.{q}.")
         for p, q in zip("qkv", ("query", "key", "value"), strict=True)
-    ]  # noqa: E501
+    ]
     pairs += [(".attention.o_proj.", ".attention.output.dense.")]
     for name in list(tensors):
         new = name
@@ -60,7 +60,7 @@ def old_names(tensors):
 def test_it_says_what_it_said_before_under_old_names_and_new(checkpoint, edit):
     folder, theirs = checkpoint
     change(folder, edit)
-    ours, names = module.vit(folder)
+    ours, names = pretrained.vit(folder)
     images = torch.randn(2, 3, 12, 12)
     assert not ours.training
     assert names == ["horse", "zebra", "bus"]
@@ -80,7 +80,7 @@ def test_tensors_that_do_not_fit_are_named(checkpoint, edit, message):
     folder, _ = checkpoint
     change(folder, edit)
     with pytest.raises(ValueError, match=message):
-        module.vit(folder)
+        pretrained.vit(folder)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_what_the_class_cannot_do_is_refused(checkpoint, changes, message):
     folder, _ = checkpoint
     rewrite_config(folder, **changes)
     with pytest.raises(ValueError, match=message):
-        module.vit(folder)
+        pretrained.vit(folder)

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
 
-from lectures_lib.pretrained import wav2vec2 as module
+from lectures_lib import pretrained
+from lectures_lib.pretrained.wav2vec2 import wav2vec2_config
 
 SIZES = dict(hidden_size=16, num_attention_heads=2, intermediate_size=24, num_hidden_layers=2, vocab_size=4)
 SIZES |= dict(conv_dim=(8, 12), conv_kernel=(4, 3), conv_stride=(2, 2), num_conv_pos_embeddings=4)
@@ -38,7 +39,7 @@ def old_names(tensors):
         for today, then in (
             ("parametrizations.weight.original0", "weight_g"),
             ("parametrizations.weight.original1", "weight_v"),
-        ):  # noqa: E501
+        ):
             if name.endswith(today):
                 tensors[name.replace(today, then)] = tensors.pop(name)
 
@@ -51,7 +52,7 @@ def without_mask_vector(tensors):
 def test_it_spells_as_it_spelt_before(tmp_path, edit):
     theirs = write(tmp_path, Wav2Vec2ForCTC)
     change(tmp_path, edit)
-    ours, letters = module.wav2vec2_for_ctc(tmp_path)
+    ours, letters = pretrained.wav2vec2_for_ctc(tmp_path)
     audio = torch.randn(2, 90)
     assert not ours.training
     assert letters["A"] == 1
@@ -61,7 +62,7 @@ def test_it_spells_as_it_spelt_before(tmp_path, edit):
 
 def test_it_chooses_the_codes_it_chose_before(tmp_path):
     theirs = write(tmp_path, Wav2Vec2ForPreTraining)
-    ours = module.wav2vec2_for_pretraining(tmp_path)
+    ours = pretrained.wav2vec2_for_pretraining(tmp_path)
     audio = torch.randn(2, 90)
     masked = torch.zeros(2, ours.config.frames(90), dtype=torch.bool)
     masked[:, 3:9] = True
@@ -83,7 +84,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, edit, message):
     write(tmp_path, Wav2Vec2ForCTC)
     change(tmp_path, edit)
     with pytest.raises(ValueError, match=message):
-        module.wav2vec2_for_ctc(tmp_path)
+        pretrained.wav2vec2_for_ctc(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +97,4 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, edit, message):
 )
 def test_what_the_class_cannot_do_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        module.wav2vec2_config(Wav2Vec2Config(**SIZES).to_dict() | changes)
+        wav2vec2_config(Wav2Vec2Config(**SIZES).to_dict() | changes)
