@@ -265,5 +265,123 @@ window.lecturesLive = window.lecturesLive || (() => {
     show(precomputed(0));
   };
 
-  return { translator, session, loadRuntime, wholeNumbers };
+  // ---- the sampler: the same filters as lectures_lib/inference/sample.py ----
+
+  /** The probabilities that the next token is drawn from. */
+  const filtered = (scores, { temperature, topK, topP }) => {
+    const most = Math.max(...scores);
+    const powers = Array.from(scores, (score) => Math.exp((score - most) / temperature));
+    const order = powers.map((_, i) => i).sort((a, b) => powers[b] - powers[a] || a - b).slice(0, topK);
+    const all = order.reduce((sum, i) => sum + powers[i], 0);
+    const kept = powers.map(() => 0);
+    let held = 0;
+    for (const i of order) {
+      if (held / all >= topP) break;
+      kept[i] = powers[i];
+      held += powers[i];
+    }
+    return kept.map((power) => power / held);
+  };
+
+  /** A token drawn with these probabilities; `random` lies in [0, 1). */
+  const draw = (probabilities, random) => {
+    let rest = random;
+    let last = 0;
+    for (let i = 0; i < probabilities.length; i += 1) {
+      if (!probabilities[i]) continue;
+      last = i;
+      rest -= probabilities[i];
+      if (rest < 0) return i;
+    }
+    return last;
+  };
+
+  const sampler = (root) => {
+    const part = (name) => root.querySelector(`[data-${name}]`);
+    const data = JSON.parse(part("payload").textContent);
+    const form = part("form");
+    const [field, temperature, topK, topP] = form.querySelectorAll("input");
+    const [given, fresh, note, error] = [part("given"), part("new"), part("note"), part("error")];
+    const fromFile = location.protocol === "file:";
+    let turn = 0; // a newer text stops an older one
+    let model = null;
+
+    const ready = () => {
+      if (!model) {
+        note.textContent = "Fetching what runs the model (14 MB, once) …";
+        model = Promise.all([loadRuntime(), session(data.graph)]);
+        model.then(
+          () => { note.textContent = "The model of this page runs in your browser: nothing you type leaves it."; },
+          (reason) => {
+            model = null;
+            note.textContent = `The model could not be started here (${reason.message}); the examples still work.`;
+          });
+      }
+      return model;
+    };
+
+    const encode = (text) => {
+      const ids = [...text].map((character) => data.characters.indexOf(character));
+      const strange = ids.indexOf(-1);
+      if (strange >= 0) throw new RangeError(`The model has never seen the character “${[...text][strange]}”.`);
+      if (!ids.length) throw new RangeError("Type a beginning first.");
+      return ids.slice(-data.context);
+    };
+
+    const write = async () => {
+      turn += 1;
+      const mine = turn;
+      error.hidden = true;
+      try {
+        let ids = encode(field.value);
+        const [ort, next] = await ready();
+        if (mine !== turn) return;
+        given.textContent = field.value;
+        fresh.textContent = "";
+        fresh.setAttribute("aria-busy", "true"); // a screen reader waits for the whole
+        for (let count = 0; count < data.maxNew; count += 1) {
+          const { logits } = await next({ tokens: wholeNumbers(ort, ids) });
+          if (mine !== turn) return;
+          const settings = { temperature: Number(temperature.value), topK: Number(topK.value), topP: Number(topP.value) };
+          const token = draw(filtered(logits.data, settings), Math.random());
+          fresh.textContent += data.characters[token];
+          ids.push(token);
+          if (ids.length > data.context) ids = ids.slice(-Math.max(Math.floor(data.context / 2), 1));
+          if (count % 4 === 3) await pause(0);
+        }
+        fresh.setAttribute("aria-busy", "false");
+      } catch (reason) {
+        error.textContent = reason instanceof RangeError ? reason.message : `The model did not answer: ${reason.message}`;
+        error.hidden = false;
+      }
+    };
+
+    const precomputed = (index) => {
+      turn += 1;
+      given.textContent = data.examples[index].text;
+      fresh.textContent = data.examples[index].written;
+    };
+
+    form.addEventListener("submit", (event) => { event.preventDefault(); write(); });
+    field.addEventListener("focus", () => { ready().catch(() => {}); });
+    [temperature, topK, topP].forEach((slider) => {
+      const tell = () => { slider.nextElementSibling.textContent = slider.value; };
+      slider.addEventListener("input", tell);
+      tell();
+    });
+    part("examples").addEventListener("click", (event) => {
+      const index = event.target.dataset.example;
+      if (index !== undefined) precomputed(index);
+    });
+    field.value = data.examples[0].text;
+    note.textContent = fromFile
+      ? "This page was opened as a file, where a browser may not start the model: these examples were computed when the " +
+        "book was built. On a web server (make serve) you can type a beginning of your own."
+      : "The examples were computed when the book was built. Type a beginning, and the model goes on in your browser.";
+    part("examples").hidden = false;
+    form.hidden = fromFile;
+    precomputed(0);
+  };
+
+  return { translator, sampler, filtered, draw, session, loadRuntime, wholeNumbers };
 })();

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lectures_lib.attention import CrossAttention, SelfAttention, attention_weights, look_ahead_mask
+from lectures_lib.models.gpt import GPT
 from lectures_lib.models.transformer import Transformer
 
 OPSET = 18  # the version of ONNX's list of operations
@@ -66,6 +67,18 @@ def transformer_to_onnx(model: Transformer) -> TransformerGraphs:
         dynamic={"memory": {1: time}, "tokens": {1: time}},
     )
     return TransformerGraphs(encoder, decoder)
+
+
+def gpt_to_onnx(model: GPT) -> bytes:
+    """`model`, in evaluation mode, for one text at a time: `tokens` (1, time) → `logits` (1, vocabulary) of the next.
+
+    The graph reads the whole text at every step, without a cache. Times may be 1 to `context`.
+
+    Source: Radford et al. 2019, section 2.3.
+    """
+    tokens = torch.zeros(1, min(3, model.config.context), dtype=torch.long, device=next(model.parameters()).device)
+    dynamic = {"tokens": {1: torch.export.Dim.DYNAMIC}}
+    return to_onnx(_NextToken(model), {"tokens": tokens}, outputs=("logits",), dynamic=dynamic)
 
 
 @torch.no_grad()
@@ -178,6 +191,23 @@ class _Decoder(nn.Module):
             x = layer.add_cross_attention(x, _to_memory(layer.cross_attention, memory, cross))
             x = layer.add_feed_forward(x, layer.feed_forward)
         return model.logits(model.decoder_norm(x[:, -1])), torch.cat(own), torch.cat(cross)
+
+
+class _NextToken(nn.Module):
+    """The scores of a GPT at the end of a text."""
+
+    def __init__(self, model: GPT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Int[Tensor, "1 time"]) -> Tensor:
+        model = self.model
+        mask = look_ahead_mask(tokens.shape[1], tokens.device)
+        x = model.positions(model.embed(tokens))
+        for layer in model.layers:
+            x = layer.add_attention(x, _to_itself(layer.self_attention, [], mask))
+            x = layer.add_feed_forward(x, layer.feed_forward)
+        return model.logits(model.norm(x[:, -1]))
 
 
 def _embed(model: Transformer, table: nn.Embedding, tokens: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ from lectures_lib.visual.language import (
     sampling_widget,
 )
 from lectures_lib.visual.live import live_translator
+from lectures_lib.visual.live_sampler import live_sampler
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.self_attention import (
     formula_box,
@@ -79,6 +80,7 @@ __all__ = [
     "latent_walk",
     "line_densities",
     "lines",
+    "live_sampler",
     "live_translator",
     "log_lines",
     "look_ahead_tables",

@@ -17,7 +17,7 @@ from lectures_lib.training import History
 def a_little_shakespeare(tmp_path, monkeypatch):
     path = tmp_path / "tinyshakespeare" / "input.txt"
     path.parent.mkdir()
-    path.write_bytes("First Citizen:\nBefore we proceed any further, hear me speak.\n\n".encode() * 60)
+    path.write_bytes(b"First Citizen:\nBefore we proceed any further, hear me speak.\n\n" * 60)
     monkeypatch.setenv("LECTURES_DATA", str(tmp_path))
     monkeypatch.setattr(corpus, "SHAKESPEARE_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     return tmp_path
