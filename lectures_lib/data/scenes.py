@@ -15,7 +15,8 @@ does; "in" with both halves of 在…里; the words of a time phrase with the ti
 
 To add a word, add a row to a table below, and name a new noun in the rows of `INTRANSITIVE` and
 `TRANSITIVE` it may take part in. The tests hold two rules: no word of either language has two
-meanings, and written Chinese cuts into words again. A new row changes what a seed gives.
+meanings, and written Chinese cuts into words again. A new row changes what a seed gives. Draw a new noun in
+`data.sprites`, and give a new verb or place its look in `data.pictures`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal, NamedTuple, no_type_check
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, no_type_check
 from zlib import crc32
 
 import numpy as np
+
+if TYPE_CHECKING:  # pictures are drawn from scenes, and speech needs a library: both are read when they are asked for
+    from lectures_lib.data.espeak import Speech
+    from lectures_lib.data.pictures import Picture
 
 Split = Literal["train", "test", "composition"]
 SPLITS = ("train", "test", "composition")
@@ -324,6 +329,26 @@ class Scene:
                 english += len(phrase.english)
             english, chinese = english + 1, at_predicate + len(predicate.chinese) + 1
         return tuple(sorted(links))
+
+    def image(self, *, clause: int = 0, night: bool | None = None) -> Picture:
+        """One clause as a picture of 32 × 32 pixels, with a box for every object; see `data.pictures.picture`."""
+        from lectures_lib.data.pictures import picture
+
+        return picture(self, clause=clause, night=night)
+
+    def speech(self, language: str = "english") -> Speech:
+        """The sentence spoken in "english" or "chinese" at 22,050 Hz, with its phonemes; see `data.espeak.speak`.
+
+        Raises:
+            ValueError: another language.
+            SpeechUnavailable: there is no speech library here.
+        """
+        from lectures_lib.data.espeak import speak
+
+        said = {"english": (self.english, "en-us"), "chinese": (self.chinese, "cmn")}
+        if language not in said:
+            raise ValueError(f"language must be one of {', '.join(said)}, got {language!r}")
+        return speak(*said[language])
 
 
 def _phrases(clause: Clause) -> tuple[_Phrase, _Phrase, _Phrase, _Phrase]:
