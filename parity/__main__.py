@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import bert, gan, gpt, hifigan, layers, models, speech_models, vision
+from parity import bert, cyclegan, gan, gpt, hifigan, layers, models, speech_models, vision
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -39,6 +39,9 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "hifigan-scales": hifigan.scale_discriminators,
     "hifigan-losses": hifigan.training_losses,
     "log-mel": hifigan.log_mel_spectrogram,
+    "cyclegan-transposed": partial(cyclegan.generator, "transposed"),
+    "cyclegan-resize": partial(cyclegan.generator, "resize"),
+    "patch-discriminator": cyclegan.discriminator,
     "gpt-logits": gpt.logits,
     "greedy-gpt": gpt.greedy_tokens,
     "bert-pretraining": bert.pretraining,

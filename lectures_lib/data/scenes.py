@@ -330,12 +330,14 @@ class Scene:
             english, chinese = english + 1, at_predicate + len(predicate.chinese) + 1
         return tuple(sorted(links))
 
+    @no_type_check  # Picture and Speech are names for readers here, not for the runtime type checker
     def image(self, *, clause: int = 0, night: bool | None = None) -> Picture:
         """One clause as a picture of 32 × 32 pixels, with a box for every object; see `data.pictures.picture`."""
         from lectures_lib.data.pictures import picture
 
         return picture(self, clause=clause, night=night)
 
+    @no_type_check
     def speech(self, language: str = "english") -> Speech:
         """The sentence spoken in "english" or "chinese" at 22,050 Hz, with its phonemes; see `data.espeak.speak`.
 
