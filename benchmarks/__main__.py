@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import bert, gpt, seq2seq, transformer, word2vec
+from benchmarks import bert, gan, gpt, seq2seq, transformer, word2vec
 from lectures_lib.experiments.record import hardware
 
 BENCHMARKS = {
@@ -21,6 +21,8 @@ BENCHMARKS = {
     "gpt-sample-1": gpt.sample_one,
     "gpt-sample-8": gpt.sample_eight,
     "bert-step": bert.training_step,
+    "dcgan-round": gan.equal_precision,
+    "dcgan-round-bf16": gan.best_precision,
 }
 
 

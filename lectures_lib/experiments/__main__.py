@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "digit_classifier": "the classifier with which generated digits are judged",
     "gan_claims": "the claims of the chapter gan over several seeds",
     "gan_losses_claims": "the claims of the chapter gan_losses over several seeds",
+    "gan_mnist": "DCGAN on digits under every loss, at equal budget",
 }
 
 
