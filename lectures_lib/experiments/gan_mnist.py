@@ -130,11 +130,7 @@ def main(arguments: Sequence[str]) -> None:
         settings={**dataclasses.asdict(recipe), "train_digits": len(training), "source": options.source},
         measured={
             "by_loss": measured,
-            "frechet_interval": {
-                name: mean_interval([values["frechet"] for values in runs])
-                for name, runs in measured.items()
-                if several
-            },
+            "frechet_interval": intervals,
             "frechet_interval_of_sampling": uncertain,
             "training_digits_themselves": judge(training[: recipe.samples], real),
         },
