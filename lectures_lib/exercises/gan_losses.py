@@ -144,8 +144,8 @@ def check_gradient_penalty(answer: Callable[[Callable[[Tensor], Tensor], Tensor,
     if close(value, true):
         if not isinstance(result, Tensor) or not result.requires_grad:
             raise WrongAnswer("the value is right, but no gradient leads back to the critic: create_graph=True.")
-        right("The norm goes over all axes of one sample, and the critic can learn from it.")
         _check_mixing(answer)
+        right("The norm goes over all axes of one sample, and the critic can learn from it.")
         return
     mistakes = [
         ((slopes.norm() - 1).square(), "the norm went over the whole batch; every sample has one of its own."),

@@ -107,6 +107,7 @@ CASES = [
             (lambda r, f: (f < 0).float().mean(), "generated samples alone"),
             (lambda r, f: (r > 0).sum() + (f < 0).sum(), "a count"),
             (lambda r, f: torch.cat([r > 0, f < 0]).float().mean(), "six real ones"),
+            (lambda r, f: accuracy(r - 0.5, f - 0.5), "need not be above one half"),
             (lambda r, f: 0.1, "it is not 0.1"),
         ],
     ),

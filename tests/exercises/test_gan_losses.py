@@ -128,9 +128,10 @@ def test_the_solution_is_accepted(check, solution, capsys):
 @pytest.mark.parametrize(
     ("check", "answer", "message"), [(check, *wrong) for check, _, wrongs in CASES for wrong in wrongs]
 )
-def test_a_wrong_answer_is_rejected_and_named(check, answer, message):
+def test_a_wrong_answer_is_rejected_and_named(check, answer, message, capsys):
     with pytest.raises(WrongAnswer, match=message):
         check(answer)
+    assert "✓" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("check", [case[0] for case in CASES])
