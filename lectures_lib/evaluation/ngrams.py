@@ -62,14 +62,11 @@ class NGram:
         self.order, self.vocabulary = order, vocabulary
         text = tokens.cpu().numpy()
         self._by_length: list[_Counts] = []
-        longer = None  # the different runs that are one token longer
-        for length in range(order, 0, -1):
-            if longer is None:
-                runs, counts = np.unique(self._numbered(text, length), return_counts=True)
-            else:
-                runs, counts = np.unique(longer % vocabulary**length, return_counts=True)
-            longer = runs
-            self._by_length.insert(0, self._counted(runs, counts))
+        for length in range(1, order + 1):
+            occurrences = self._numbered(text, length)
+            if length < order:  # what stands before a run makes it one token longer: each different one counts once
+                occurrences = np.unique(self._numbered(text, length + 1)) % vocabulary**length
+            self._by_length.append(self._counted(*np.unique(occurrences, return_counts=True)))
 
     def log_probabilities(self, tokens: Int[Tensor, " length"]) -> Float[Tensor, " predicted"]:
         """log p of every token but the first, in nats; near the beginning the contexts are shorter.

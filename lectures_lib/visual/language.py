@@ -62,7 +62,7 @@ def gpt_diagram(n_layers: str = "N") -> Figure:
     return figure
 
 
-def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(axes: Any, start: tuple[int | float, int | float], end: tuple[int | float, int | float]) -> None:
     axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": INK})
 
 

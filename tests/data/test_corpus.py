@@ -108,7 +108,7 @@ def test_nasty_texts_come_back_too(bpe, text):
 
 def test_bpe_learns_frequent_words_with_the_space_before_them(bpe):
     assert len(bpe) == 330
-    assert bpe.split("A man is riding") == ["A", " man", " is", " riding"]
+    assert bpe.split("A man is") == ["A", " man", " is"]
     assert len(bpe.encode("Quixotic")) > 4
     assert bpe.encode(END_OF_TEXT) == [bpe.end_of_text]
     assert isinstance(bpe, TextCode)

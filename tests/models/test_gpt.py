@@ -78,7 +78,7 @@ def test_one_window_trains_every_prefix_at_once():
 def test_fresh_weights_have_gpt2s_spread_and_what_is_added_starts_smaller():
     torch.manual_seed(0)
     model = GPT(GPTConfig(500, 200, d_model=64, n_heads=4, n_layers=8, d_feed_forward=256))
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.state_dict().items():
         if parameter.ndim >= 2:
             expected = 0.02 / 4 if name.endswith(("project_out.weight", "narrow.weight")) else 0.02
             assert float(parameter.std()) == pytest.approx(expected, rel=0.1), name
@@ -92,7 +92,7 @@ def test_a_fresh_model_knows_nothing():
     torch.manual_seed(0)
     model, tokens = GPT(GPTConfig(**SIZES)).eval(), text(4, 12)
     loss = F.cross_entropy(model(tokens).flatten(0, 1), text(4, 12, seed=2).flatten())
-    assert float(loss) == pytest.approx(float(torch.tensor(11.0).log()), abs=0.02)
+    assert loss.item() == pytest.approx(float(torch.tensor(11.0).log()), abs=0.05)
 
 
 def test_gpt2_small_has_its_124_439_808_parameters():
@@ -166,7 +166,16 @@ def test_it_learns_a_pattern_that_needs_a_longer_look_back():
     model = build(n_layers=1, d_model=16)
     line = text(3, seed=5).repeat(200)
     windows = RandomWindows(line, time=9, batch_size=8)
-    history = fit(model, language_loss, windows, steps=150, learning_rate=1e-2, optimizer=decayed_adamw, progress=False)
+    history = fit(
+        model,
+        language_loss,
+        windows,
+        steps=150,
+        learning_rate=1e-2,
+        optimizer=decayed_adamw,
+        log_every=1,
+        progress=False,
+    )
     assert history.loss[0] > 1
     assert history.loss[-1] < 0.4  # the first three of nine are guessed
 
@@ -177,7 +186,7 @@ def test_without_the_mask_it_learns_to_copy_what_cannot_be_guessed():
     for name, loss in {"masked": language_loss, "leaky": leaky_language_loss}.items():
         model = build(n_layers=1, d_model=16)
         history = fit(
-            model, loss, RandomWindows(noise, time=6, batch_size=32), steps=250, learning_rate=1e-2, progress=False
+            model, loss, RandomWindows(noise, time=6, batch_size=8), steps=150, learning_rate=1e-2, progress=False
         )
         losses[name] = history.loss[-1]
     assert losses["masked"] > 2.2  # log 11 = 2.4: noise is noise
