@@ -31,7 +31,7 @@ from lectures_lib.training import fit, save_weights, warmup_cosine
 class Recipe:
     """How the classifier is trained."""
 
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60

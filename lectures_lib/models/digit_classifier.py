@@ -17,7 +17,7 @@ from torch.nn import functional as F
 class DigitClassifierConfig:
     """`width` channels in the first stage and twice as many in the second; `num_features` numbers an image."""
 
-    width: int = 32
+    width: int = 16
     num_features: int = 32
     classes: int = 10
 

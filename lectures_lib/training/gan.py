@@ -473,13 +473,14 @@ def _descend(
         loss = objective(number)
         _check_loss(loss, "loss", number)
         update(network, trainer, loss)
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses
 
 
 def _check_loss(loss: Tensor, name: str, step: int) -> None:
-    if not math.isfinite(float(loss)):
-        raise ValueError(f"the {name} became {float(loss)} at step {step + 1}: try a lower learning rate")
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ValueError(f"the {name} became {value} at step {step + 1}: try a lower learning rate")
 
 
 def save_gan(path: str | Path, players: Players, history: GanHistory, step: int) -> None:

@@ -41,7 +41,7 @@ def test_samples_fall_where_the_density_says():
         assert abs(found - expected) < 0.01
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(number=st.integers(0, 10**6), seed=st.integers(0, 5))
 def test_a_batch_is_the_same_whenever_it_is_asked_for_and_others_differ(number, seed):
     batches = ring().batches(4, seed=seed)

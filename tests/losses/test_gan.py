@@ -19,6 +19,7 @@ def logits(seed, count=5):
     return torch.randn(count, generator=torch.Generator().manual_seed(seed)) * 3
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), smoothing=st.floats(0, 0.9))
 def test_the_log_losses_are_binary_cross_entropy(seed, smoothing):
     real, fake = logits(seed), logits(seed + 1, 7)
@@ -36,6 +37,7 @@ def test_minimax_is_what_the_discriminator_loses_on_generated_samples():
     assert_close(loss.generator(LOGITS), torch.log(1 - LOGITS.sigmoid()).mean())
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), smoothing=st.floats(0, 0.9))
 def test_least_squares_is_half_of_the_mean_squared_error(seed, smoothing):
     real, fake = logits(seed), logits(seed + 1, 7)
@@ -123,7 +125,7 @@ def steep(x):
     return x.flatten(1) @ torch.tensor([3.0, 4.0])
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(count=st.integers(1, 9))
 def test_the_penalty_takes_the_norm_of_each_sample_by_itself(count):
     penalty = gradient_penalty(steep, torch.zeros(count, 2), torch.ones(count, 2))
