@@ -186,7 +186,10 @@ def test_tiny_is_small_enough_for_a_notebook():
 
 def test_it_learns_to_match_words_with_regions_and_to_fill_in_either_from_the_other():
     torch.manual_seed(0)
-    model = ViLBertForPretraining(config(d_image=8, n_image_heads=2, n_region_classes=5))
+    text = BertConfig(12, 16, 2, 32, 1, max_length=10, init_std=0.2)
+    model = ViLBertForPretraining(
+        ViLBertConfig(text, 16, 2, 32, 1, 5, n_region_classes=5, d_co=16, n_co_heads=2, n_co_layers=1)
+    )
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
 
     def draw(number):
@@ -196,7 +199,7 @@ def test_it_learns_to_match_words_with_regions_and_to_fill_in_either_from_the_ot
         features, where, _ = with_whole_picture(F.one_hot(kind, 5).float()[:, None], torch.rand(number, 1, 5))
         return tokens, features, where, kind, said
 
-    for _ in range(120):
+    for _ in range(80):
         tokens, features, where, kind, said = draw(64)
         match = model(tokens, features, where).match
         loss = F.binary_cross_entropy_with_logits(match, (kind == said).float())
