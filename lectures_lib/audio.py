@@ -154,7 +154,7 @@ def resample(samples: Float[Tensor, "*batch time"], rate: int, new_rate: int) ->
 # ---- spectrograms ----
 
 
-def _to_mel(hertz: np.ndarray | float) -> np.ndarray:
+def _to_mel(hertz: np.ndarray | float | int) -> np.ndarray:
     """Slaney's scale: linear below 1,000 Hz (3 mels per 200 Hz), logarithmic above."""
     hertz = np.asarray(hertz, dtype=np.float64)
     above = 15 + np.log(np.maximum(hertz, 1000) / 1000) * (27 / math.log(6.4))

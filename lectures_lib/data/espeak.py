@@ -2,13 +2,18 @@
 
 A robot's voice, but the same one everywhere, in milliseconds a sentence, and with the phonemes it says. The package has
 wheels for Linux (glibc), macOS and Windows; where it is missing, everything else in the course still works.
+
+The engine's flutter goes on from one sentence to the next, so a sentence would sound a little different after another
+one. A fresh copy of the library speaks each sentence; loading it takes a few milliseconds.
 """
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import threading
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +28,7 @@ _UTF8 = 1
 _IPA = 2
 _RATE, _PITCH = 1, 3  # numbers of its parameters
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-_lock = threading.Lock()  # the library has one voice for the whole process
+_lock = threading.Lock()  # one sentence at a time
 
 
 class SpeechUnavailable(ImportError):
@@ -41,10 +46,10 @@ class Speech(NamedTuple):
 def speech_available() -> bool:
     """Whether `speak` can speak on this machine."""
     try:
-        _library()
+        with _engine(LANGUAGES[0]):
+            return True
     except SpeechUnavailable:
         return False
-    return True
 
 
 def speak(text: str, language: str = "en-us", *, words_per_minute: int = 160, pitch: int = 50) -> Speech:
@@ -61,9 +66,7 @@ def speak(text: str, language: str = "en-us", *, words_per_minute: int = 160, pi
         raise ValueError(f"words_per_minute must lie between 80 and 450, got {words_per_minute}")
     if not 0 <= pitch <= 99:
         raise ValueError(f"pitch must lie between 0 and 99, got {pitch}")
-    with _lock:
-        library = _library()
-        _choose(library, language)
+    with _engine(language) as library:
         library.espeak_SetParameter(_RATE, words_per_minute, 0)
         library.espeak_SetParameter(_PITCH, pitch, 0)
         phonemes = _phonemes(library, text)
@@ -81,9 +84,7 @@ def phonemes(text: str, language: str = "en-us") -> str:
         SpeechUnavailable: the speech library is not installed, or cannot be loaded.
     """
     _check(text, language)
-    with _lock:
-        library = _library()
-        _choose(library, language)
+    with _engine(language) as library:
         said = _phonemes(library, text)
     if not said:
         raise ValueError(f"text must hold something that can be said in {language}, got {text!r}")
@@ -99,9 +100,24 @@ def _check(text: str, language: str) -> None:
         raise ValueError("text must not hold the character 0")
 
 
-@cache
+@contextmanager
+def _engine(language: str) -> Iterator[ctypes.CDLL]:
+    """A fresh engine with a voice, for one sentence."""
+    with _lock:
+        library = _library()
+        try:
+            if library.espeak_SetVoiceByName(language.encode()) != 0:
+                raise SpeechUnavailable(f"eSpeak NG has no voice {language!r} in its data")
+            yield library
+        finally:
+            library.espeak_Terminate()
+            # Python keeps a library for ever: only the system's own call forgets what the engine remembers.
+            unload = getattr(_ctypes, "dlclose", None) or _ctypes.FreeLibrary
+            unload(library._handle)
+
+
 def _library() -> ctypes.CDLL:
-    """The library, ready to speak into the callback. Called once: it cannot be started twice in a process."""
+    """The library, ready to speak into the callback."""
     try:
         import espeakng_loader
     except ImportError:
@@ -135,11 +151,6 @@ def _collect(samples, count, events):
     if samples and count > 0:
         _pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
     return 0  # go on
-
-
-def _choose(library: ctypes.CDLL, language: str) -> None:
-    if library.espeak_SetVoiceByName(language.encode()) != 0:
-        raise SpeechUnavailable(f"eSpeak NG has no voice {language!r} in its data")
 
 
 def _sound(library: ctypes.CDLL, text: str) -> np.ndarray:

@@ -344,7 +344,7 @@ def _galloping(sprite: _Sprite, legs: int) -> _Sprite:
 def _bowed(sprite: _Sprite, legs: int) -> _Sprite:
     """The head down at the grass: the front columns without legs are lowered."""
     body_rows = sprite.height - legs
-    front = np.flatnonzero(sprite.mask[body_rows:].any(0))[-1] + 1 if legs else sprite.width
+    front = int(np.flatnonzero(sprite.mask[body_rows:].any(0))[-1]) + 1 if legs else sprite.width
     front = min(front, sprite.width - 3)
     back = _Sprite(sprite.pixels[:, :front], sprite.mask[:, :front])
     head = _Sprite(sprite.pixels[:, front:], sprite.mask[:, front:]).trimmed()
