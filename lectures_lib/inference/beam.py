@@ -72,7 +72,7 @@ def beam_search(
         logits, state = model.step(tokens, state)
         if index < min_new_tokens:
             logits[:, EOS_ID] = -torch.inf
-        beam.extend(logits, index, penalty(index + 1))
+        beam.extend(logits.float(), index, penalty(index + 1))  # sums of bfloat16 would lose their differences
         # Before that nothing can be finished, and looking at values makes a GPU wait.
         going = beam.rows() if index < min_new_tokens else beam.leave_out_the_done(penalty(max_new_tokens))
         if len(going) == 0:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from lectures_lib.models.transformer import DecoderLayer, Transformer
 
 ROOM = 32  # positions that a cache has room for at first; it doubles as it fills
+SMALL = 400  # below so many numbers of a matrix PyTorch's batched product walks through it column by column on a CPU
 
 
 class LeanState(NamedTuple):
@@ -102,16 +103,18 @@ class _Written:
     """The keys and values of what has been said: (layers, 2, time, rows, d_model) in memory that is used again.
 
     Time comes before the rows, so that a step writes one piece and a beam picks its rows from pieces. Two memories take
-    turns: fresh memory for every step of a beam would cost more than the copying.
+    turns: fresh memory for every step of a beam would cost more than the copying. Each has a row that nobody uses:
+    without it positions would often lie a power of two apart, where they push each other out of the processor's cache.
     """
 
-    def __init__(self, memory: Tensor) -> None:
-        self.memory, self.spare, self.length, self.rows = memory, None, 0, memory.shape[3]
+    def __init__(self, memory: Tensor, rows: int) -> None:
+        self.memory, self.spare, self.length, self.rows = memory, None, 0, rows
 
     @classmethod
     def nothing(cls, n_layers: int, like: Float[Tensor, "rows time d_model"]) -> _Written:
         """Empty, for as many rows as `like` has."""
-        return cls(like.new_empty(n_layers, 2, ROOM, like.shape[0], like.shape[2]))
+        rows, _, d_model = like.shape
+        return cls(like.new_empty(n_layers, 2, ROOM, rows + 1, d_model), rows)
 
     def open(self) -> tuple[Tensor, ...]:
         """Room for one more position: each layer's (2, time, rows, d_model), whose last position is to be written."""
@@ -128,8 +131,8 @@ class _Written:
         """Keep these rows, in this order."""
         old = self.memory[:, :, : self.length, : self.rows]
         spare = self.spare
-        if spare is None or spare.shape[3] < len(rows):
-            spare = old.new_empty(*self.memory.shape[:3], len(rows), old.shape[4])
+        if spare is None or spare.shape[3] <= len(rows):
+            spare = old.new_empty(*self.memory.shape[:3], len(rows) + 1, old.shape[4])
         spare[:, :, : self.length, : len(rows)] = old.index_select(3, rows)
         self.memory, self.spare, self.rows = spare, self.memory, len(rows)
 
@@ -177,7 +180,10 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> T
         scores = torch.baddbmm(query[:, :1, :1], query, key.transpose(1, 2), beta=0, alpha=scale)
     else:
         scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
-    return scores.softmax(-1) @ value
+    weights = scores.softmax(-1)
+    if query.shape[1] == 1 and value.shape[1] * value.shape[2] < SMALL:
+        return (weights.transpose(1, 2) * value).sum(1, keepdim=True)
+    return weights @ value
 
 
 def _added(part: nn.Module) -> Callable[..., Tensor]:
