@@ -12,7 +12,13 @@ from parity.__main__ import CHECKS, TOLERANCE
 
 
 def no_norm_after_the_first_convolution(monkeypatch):
-    monkeypatch.setattr(nn.GroupNorm, "forward", lambda self, x: x + 0 * self.weight.sum() + 0 * self.bias.sum())
+    def wrong(self, audio):
+        x = audio.unsqueeze(1)
+        for convolution in self.convolutions:
+            x = torch.nn.functional.gelu(convolution(x))
+        return x.transpose(1, 2)
+
+    monkeypatch.setattr(wav2vec2.FeatureEncoder, "forward", wrong)
 
 
 def codes_from_features_that_are_not_normalised(monkeypatch):
@@ -68,7 +74,7 @@ def a_bend_in_the_last_convolution(monkeypatch):
 
     def wrong(self, config):
         right(self, config)
-        self.convolutions[-1].activation = torch.tanh
+        self.convolutions[-1].activation = nn.Tanh()
 
     monkeypatch.setattr(tts.PostNet, "__init__", wrong)
 
@@ -114,13 +120,10 @@ def test_a_planted_mistake_is_noticed(mistake, check, monkeypatch):
     assert CHECKS[check]().worst > 10 * TOLERANCE
 
 
-def test_many_distractors_are_the_truth_where_codes_are_few_and_none_where_they_are_many():
-    """Or the checks would compare less than they say."""
-    for codes, least, most in ((2, 0.1, 1.0), (40, 0.0, 0.0)):
-        ours, _ = speech_models.pretraining_pair(codes)
-        ours.train(codes == 40)
-        masked, distractors, _ = speech_models.gaps(ours.config.frames(speech_models.audio().shape[1]))
-        torch.manual_seed(5)
-        targets = ours(speech_models.audio(), masked, 0.8).targets[masked]
-        share = contrastive._same_as_own(targets, distractors).float().mean()
-        assert least <= share <= most
+def test_half_of_the_distractors_are_the_truth_where_codes_are_few():
+    """Or that check would compare less than it says."""
+    ours, _ = speech_models.pretraining_pair(2)
+    masked, distractors, _ = speech_models.gaps(ours.config.frames(speech_models.audio().shape[1]))
+    targets = ours.eval()(speech_models.audio(), masked).targets[masked]
+    share = contrastive._same_as_own(targets, distractors).float().mean()
+    assert 0.2 < share < 0.8

@@ -169,7 +169,7 @@ def test_in_training_codes_are_drawn_as_often_as_they_are_likely():
 
 
 def test_equal_choices_give_equal_vectors_to_the_last_bit_and_gradients_go_straight_through():
-    """`y_hard - y_soft + y_soft` is not exactly 1: with it, the loss would miss distractors that are the truth."""
+    """The loss finds distractors that are the truth by comparing vectors."""
     torch.manual_seed(0)
     quantizer = GumbelQuantizer(6, 2, 3, 8)
     codes = quantizer(torch.randn(4, 50, 6), temperature=2)
