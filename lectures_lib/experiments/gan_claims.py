@@ -36,19 +36,24 @@ from lectures_lib.training.gan import GanHistory, fit_gan, pretrain_discriminato
 class Recipe:
     """What the chapter trains and measures."""
 
-    judge_steps: int = 1_500  # of a discriminator against a distribution that stands still
+    judge_steps: int = 1_000  # of a discriminator against a distribution that stands still
     judge_batch: int = 512
     judge_learning_rate: float = 2e-3
     fresh_samples: int = 20_000  # on which it is measured
-    gan_steps: int = 3_000
+    gan_steps: int = 2_000
     gan_batch: int = 256
-    gan_learning_rate: float = 1e-3
+    gan_learning_rate: float = 4e-4  # of the GAN, after a pilot with 1e-3 that ended at 0.73
     probe_steps: int = 600  # of a fresh discriminator against the generator as it is
-    probe_at: tuple[int, ...] = (0, 300, 1_000, 3_000)
+    probe_learning_rate: float = 1e-3
+    probe_at: tuple[int, ...] = (0, 400, 2_000)
 
 
 class Thresholds(NamedTuple):
-    """What the chapter claims: set before anything was measured."""
+    """What the chapter claims: set before anything was measured.
+
+    On seed 0 the first recipe, with a learning rate of 1e-3 in 3,000 rounds, missed `accuracy_end` at 0.73. The recipe
+    was changed then, the thresholds were not.
+    """
 
     deviation: float = 0.03  # mean |D - p/(p + q)|, weighed by where the samples lie
     value_gap: float = 0.02  # |V + log 4| in nats
@@ -119,7 +124,7 @@ def probe_accuracy(generated: RealBatches, seed: int, recipe: Recipe) -> float:
     network = FullyConnectedDiscriminator(FullyConnectedConfig.tiny(2))
     real = REAL_2D.batches(recipe.gan_batch, seed=1_000 + seed)
     pretrain_discriminator(
-        network, real, generated, steps=recipe.probe_steps, seed=seed, learning_rate=recipe.gan_learning_rate
+        network, real, generated, steps=recipe.probe_steps, seed=seed, learning_rate=recipe.probe_learning_rate
     )
     device, loss = choose_device(), GAN_LOSSES["non-saturating"]
     with torch.no_grad():
