@@ -51,7 +51,7 @@ class GPTConfig:
     @classmethod
     def tiny(cls, vocabulary: int) -> GPTConfig:
         """Trains in a notebook on two cores."""
-        return cls(vocabulary, context=128, d_model=96, n_heads=4, n_layers=3, d_feed_forward=384)
+        return cls(vocabulary, context=64, d_model=64, n_heads=4, n_layers=2, d_feed_forward=256)
 
     @classmethod
     def paper(cls) -> GPTConfig:
