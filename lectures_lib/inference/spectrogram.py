@@ -46,9 +46,8 @@ def speak(
             frame = frames[:, -1]
             says_stop = stop.sigmoid() > threshold  # (batch, every)
             first = number * every + says_stop.long().argmax(dim=1) + 1
-            now = says_stop.any(dim=1) & ~ended
-            lengths = torch.where(now, first.clamp(max=lengths), lengths)
-            ended |= now
+            lengths = torch.where(says_stop.any(dim=1), first.minimum(lengths), lengths)
+            ended |= says_stop.any(dim=1)
             if bool(ended.all()):
                 break
         before = torch.cat(drawn, dim=1)[:, : int(lengths.max())]
