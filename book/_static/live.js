@@ -305,6 +305,8 @@ window.lecturesLive = window.lecturesLive || (() => {
     const fromFile = location.protocol === "file:";
     let turn = 0; // a newer text stops an older one
     let model = null;
+    const number = new Map(data.tokens.map((token, i) => [token, i]).filter(([token]) => token));
+    const most = Math.max(...data.tokens.map((token) => token.length));
 
     const ready = () => {
       if (!model) {
@@ -321,9 +323,17 @@ window.lecturesLive = window.lecturesLive || (() => {
     };
 
     const encode = (text) => {
-      const ids = [...text].map((character) => data.characters.indexOf(character));
-      const strange = ids.indexOf(-1);
-      if (strange >= 0) throw new RangeError(`The model has never seen the character “${[...text][strange]}”.`);
+      const ids = []; // the longest token that fits each time
+      for (let at = 0; at < text.length;) {
+        let end = Math.min(text.length, at + most);
+        while (end > at && !number.has(text.slice(at, end))) end -= 1;
+        if (end === at) {
+          const letter = String.fromCodePoint(text.codePointAt(at));
+          throw new RangeError(`The model has never seen “${letter}” (character ${at + 1}).`);
+        }
+        ids.push(number.get(text.slice(at, end)));
+        at = end;
+      }
       if (!ids.length) throw new RangeError("Type a beginning first.");
       return ids.slice(-data.context);
     };
@@ -344,7 +354,7 @@ window.lecturesLive = window.lecturesLive || (() => {
           if (mine !== turn) return;
           const settings = { temperature: Number(temperature.value), topK: Number(topK.value), topP: Number(topP.value) };
           const token = draw(filtered(logits.data, settings), Math.random());
-          fresh.textContent += data.characters[token];
+          fresh.textContent += data.tokens[token];
           ids.push(token);
           if (ids.length > data.context) ids = ids.slice(-Math.max(Math.floor(data.context / 2), 1));
           if (count % 4 === 3) await pause(0);

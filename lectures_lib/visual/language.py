@@ -113,15 +113,16 @@ def probability_bars(rows: Mapping[str, Float[Tensor, "*row"]], tokens: Sequence
     return figure
 
 
-def bits_by_order(bits: Mapping[int, float], others: Mapping[str, float]) -> Figure:
-    """Held-out bits a character of n-grams by their order, with other models as level lines."""
+def bits_by_order(ngrams: Mapping[str, Mapping[int, float]], others: Mapping[str, float]) -> Figure:
+    """Held-out bits a character of n-grams by their order, a line a kind, with other models as level lines."""
     with house_style():
         figure, axes = plt.subplots()
-        axes.plot(list(bits), list(bits.values()), marker="o", color=SOURCE, label="n-gram (Kneser–Ney)")
-        for colour, (name, value) in zip((TARGET, MEMORY, ACCENT), others.items(), strict=False):
+        for colour, (kind, bits) in zip((SOURCE, MEMORY), ngrams.items(), strict=False):
+            axes.plot(list(bits), list(bits.values()), marker="o", color=colour, label=f"n-grams of {kind}")
+        for colour, (name, value) in zip((TARGET, ACCENT), others.items(), strict=False):
             axes.axhline(value, color=colour, linestyle="--", label=name)
-        axes.set(xlabel="order n: characters looked at, the guessed one included", ylabel="bits a character")
-        axes.set(ylim=(0, None), xticks=list(bits))
+        axes.set(xlabel="order n, the guessed token included", ylabel="bits a character, smaller is better")
+        axes.set(ylim=(0, None), xticks=sorted({order for bits in ngrams.values() for order in bits}))
         axes.legend()
     return figure
 

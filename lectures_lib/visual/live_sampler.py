@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lectures_lib.data.corpus import Characters
+from lectures_lib.data.corpus import TextCode
 from lectures_lib.inference import continue_text
 from lectures_lib.inference.export import gpt_to_onnx
 from lectures_lib.models.gpt import GPT
@@ -21,7 +21,7 @@ from lectures_lib.visual.live import SCRIPT, STYLE
 TEXT_STYLE = ".lectures-live pre { white-space: pre-wrap; overflow-wrap: anywhere } .lectures-live pre b { color: "
 
 
-def live_sampler(model: GPT, code: Characters, *, examples: Sequence[str], max_new_tokens: int = 200) -> None:
+def live_sampler(model: GPT, code: TextCode, *, examples: Sequence[str], max_new_tokens: int = 200) -> None:
     """Display a field for the beginning of a text, and sliders for temperature, top-k and top-p; the model goes on.
 
     In the static book the model travels with the page and answers in the browser, which `book/_static/live.js` does; in
@@ -29,12 +29,13 @@ def live_sampler(model: GPT, code: Characters, *, examples: Sequence[str], max_n
 
     Args:
         model: as it was trained.
-        code: of the characters it was trained on.
+        code: of the tokens it was trained on. The page cuts what is typed into the longest tokens that fit, which for
+            byte-pair encoding is nearly always what `code` does.
         examples: beginnings; each is continued when the book is built, and the first stands in the page.
-        max_new_tokens: how many characters are written.
+        max_new_tokens: how many tokens are written.
 
     Raises:
-        ValueError: there is no example, one is empty or has unknown characters, or the code does not fit the model.
+        ValueError: there is no example, one is empty or cannot be encoded, or the code does not fit the model.
     """
     from IPython.display import HTML, display
 
@@ -45,7 +46,7 @@ def live_sampler(model: GPT, code: Characters, *, examples: Sequence[str], max_n
     sampler(model, code, example=examples[0], max_new_tokens=max_new_tokens)
 
 
-def sampler_html(model: GPT, code: Characters, *, examples: Sequence[str], max_new_tokens: int = 200) -> str:
+def sampler_html(model: GPT, code: TextCode, *, examples: Sequence[str], max_new_tokens: int = 200) -> str:
     """What `live_sampler` displays in the static book, as HTML: see there for the arguments and the errors."""
     _check(model, code, examples)
     done = []
@@ -55,7 +56,7 @@ def sampler_html(model: GPT, code: Characters, *, examples: Sequence[str], max_n
         done.append({"text": text, "written": whole[len(text) :]})
     graph = gpt_to_onnx(model)
     payload = {
-        "characters": code.characters,
+        "tokens": [_typed(code.decode([i])) for i in range(len(code))],
         "context": model.config.context,
         "maxNew": max_new_tokens,
         "examples": done,
@@ -64,11 +65,16 @@ def sampler_html(model: GPT, code: Characters, *, examples: Sequence[str], max_n
     return _page(payload, megabytes=len(graph) / 1e6, size=len(code))
 
 
-def _check(model: GPT, code: Characters, examples: Sequence[str]) -> None:
+def _check(model: GPT, code: TextCode, examples: Sequence[str]) -> None:
     if isinstance(examples, str) or not examples:
         raise ValueError(f"examples must hold at least one beginning, got {examples!r}")
     if len(code) != model.config.vocabulary:
-        raise ValueError(f"code must have the model's {model.config.vocabulary} characters, got {len(code)}")
+        raise ValueError(f"code must have the model's {model.config.vocabulary} tokens, got {len(code)}")
+
+
+def _typed(token: str) -> str:
+    """The token as somebody would type it; a piece of a character cannot be typed, and shows as nothing."""
+    return "" if "\ufffd" in token else token
 
 
 def _page(payload: Mapping[str, object], *, megabytes: float, size: int) -> str:

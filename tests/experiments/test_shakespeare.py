@@ -10,6 +10,7 @@ import pytest
 from lectures_lib.data import corpus
 from lectures_lib.experiments import shakespeare as experiment
 from lectures_lib.experiments.__main__ import main
+from lectures_lib.models.gpt import GPT, GPTConfig
 from lectures_lib.training import History
 
 
@@ -50,7 +51,8 @@ def test_as_many_steps_are_taken_as_fit_into_the_time(monkeypatch):
         return History(step=[10, 20, 30, 40], loss=[1.0] * 4, seconds=[3.0, 4.0, 5.0, 6.0])
 
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    steps = experiment.steps_that_fit(functools.partial(run), None, 60)
+    model = GPT(GPTConfig(4, 4, d_model=4, n_heads=1, n_layers=1, d_feed_forward=4))
+    steps = experiment.steps_that_fit(functools.partial(run), model, 60)
     assert steps == int(0.97 * (60 - 6) / 0.1)
 
 

@@ -58,9 +58,10 @@ def test_the_bars_stand_in_the_order_of_the_first_row():
 
 
 def test_the_line_of_the_ngrams_and_the_level_of_the_model_are_drawn():
-    figure = bits_by_order({1: 3.0, 2: 2.0, 3: 1.5}, {"GPT": 1.2})
-    line, level = figure.axes[0].lines
+    figure = bits_by_order({"characters": {1: 3.0, 2: 2.0, 3: 1.5}, "pieces": {1: 2.0}}, {"GPT": 1.2})
+    line, other, level = figure.axes[0].lines
     assert line.get_ydata().tolist() == [3.0, 2.0, 1.5]
+    assert other.get_ydata().tolist() == [2.0]
     assert set(level.get_ydata()) == {1.2}
     as_img(figure, "a falling line")
 

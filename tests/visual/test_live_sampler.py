@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lectures_lib.data.corpus import Characters
+from lectures_lib.data.corpus import ByteLevelBPE, Characters
 from lectures_lib.inference import filtered_probabilities
 from lectures_lib.models.gpt import GPT, GPTConfig
 from lectures_lib.visual import live_sampler
@@ -61,7 +61,7 @@ def test_a_text_longer_than_the_context_is_an_error_of_the_graph(payload):
 
 
 def test_the_page_says_what_it_has_written_and_the_script_finds_its_parts(page, payload):
-    assert payload["characters"] == CODE.characters
+    assert payload["tokens"] == CODE.characters
     assert payload["context"] == 12
     assert [len(example["written"]) for example in payload["examples"]] == [7, 7]
     body = SCRIPT[SCRIPT.index("const sampler = ") :]
@@ -72,6 +72,20 @@ def test_the_page_says_what_it_has_written_and_the_script_finds_its_parts(page, 
     assert labels == set(re.findall(r'<input id="([^"]+)"', page))
     assert len(labels) == 4
     assert "lecturesLive.sampler(root)" in page
+
+
+def test_pieces_of_words_are_tokens_too_and_pieces_of_characters_cannot_be_typed(monkeypatch):
+    monkeypatch.setattr("lectures_lib.visual.live_sampler.gpt_to_onnx", lambda model: b"graph")
+    pieces = ByteLevelBPE.train("a horse and a horse " * 9, 262)
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(len(pieces), context=12, d_model=8, n_heads=2, n_layers=1, d_feed_forward=8))
+    page = sampler_html(model, pieces, examples=["a horse"], max_new_tokens=2)
+    (text,) = re.findall(r'<script type="application/json" data-payload>(.*?)</script>', page, flags=re.DOTALL)
+    tokens = json.loads(text)["tokens"]
+    assert len(tokens) == len(pieces)
+    assert any(len(token) > 1 for token in tokens[257:])
+    assert tokens.count("") == 128  # every byte that is not ASCII is a part of a character only
+    assert "".join(tokens[i] for i in pieces.encode("a horse")) == "a horse"
 
 
 def javascript(program):
@@ -131,7 +145,7 @@ def test_in_the_static_book_it_is_a_page_and_in_a_notebook_a_widget(model, monke
         (CODE, "ab", "examples must hold at least one beginning"),
         (CODE, ["ax"], "'x' at character 2"),
         (CODE, [""], "text must have at least one character"),
-        (Characters("ab"), ["ab"], "code must have the model's 6 characters, got 2"),
+        (Characters("ab"), ["ab"], "code must have the model's 6 tokens, got 2"),
     ],
 )
 def test_bad_input_is_refused_by_name(model, code, examples, message):
