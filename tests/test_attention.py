@@ -280,6 +280,31 @@ def test_no_future_token_has_any_influence(length, position, seed):
 # Several heads
 
 
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"mask": torch.tensor([[True, True, False]] * 3)}], ids=str)
+def test_dropped_weights_are_zero_and_the_others_grow_so_that_the_mean_stays(options):
+    """With values that are the identity matrix, what comes out are the weights themselves."""
+    query, key = random_tensors((4000, 3, 2), (4000, 3, 2), gradient=False)
+    value = torch.eye(3).expand(4000, 3, 3)
+    kept = attention(query, key, value, **options)
+    dropped = attention(query, key, value, dropout=0.25, **options)
+    seen = kept > 0
+    stayed = dropped[seen] > 0
+    assert float(stayed.float().mean()) == pytest.approx(0.75, abs=0.02)
+    assert_close(dropped[seen][stayed], (kept / 0.75)[seen][stayed], atol=1e-5, rtol=1e-4)
+    assert dropped[~seen].count_nonzero() == 0
+
+
+def test_weights_are_dropped_in_training_only_and_nothing_to_see_stays_zero():
+    (x,) = random_tensors((2, 5, 8), gradient=False)
+    module = SelfAttention(8, 2, dropout=0.5)
+    assert not torch.equal(module(x), module(x))
+    module.eval()
+    assert_close(module(x), module(x))
+    nothing = torch.tensor([[[[False] * 5]], [[[True] * 5]]])
+    module.train()
+    assert_close(module(x, nothing)[0], module.project_out.bias.expand(5, 8))
+
+
 def heads_by_hand(query, key, value, n_heads):
     """Each head is the formula on its own slice of the width, one after the other."""
     slices = zip(*(x.chunk(n_heads, dim=-1) for x in (query, key, value)), strict=True)

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lectures_lib.data.wordpiece import SPECIAL_PIECES, TextBatch, WordPiece
+from lectures_lib.data.wordpiece import SPECIAL_PIECES, TextBatch, WordPiece, rows_by_length
 from lectures_lib.losses.pretraining import NO_TARGET
 
 T = TypeVar("T")
 
 SHARE = 0.15  # of the words are asked for
+SORTED_TOGETHER = 20  # batches: texts of nearly equal length side by side, for little padding
 RULE = (0.8, 0.1, 0.1)  # of those: shown as [MASK], as a random word, as they are
 
 
@@ -154,6 +155,7 @@ class MaskedBatches:
         *,
         batch_size: int,
         seed: int = 0,
+        share: int | float = SHARE,
         rule: tuple[int | float, int | float, int | float] = RULE,
     ) -> None:
         if pairs.labels is None or not len(pairs):
@@ -161,7 +163,8 @@ class MaskedBatches:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.pairs, self.vocabulary = pairs, vocabulary
-        self.batch_size, self.seed, self.rule = batch_size, seed, rule
+        self.batch_size, self.seed = batch_size, seed
+        self.share, self.rule = share, rule
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
@@ -170,7 +173,7 @@ class MaskedBatches:
     def __call__(self, epoch: int) -> Iterator[MaskedBatch]:
         """The batches of an epoch, one after the other."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        for rows in torch.randperm(len(self.pairs), generator=generator).split(self.batch_size):
+        for rows in rows_by_length(self.pairs, self.batch_size, generator, sorted_together=SORTED_TOGETHER):
             batch = self.pairs.rows(rows).trimmed()
             shown, targets = mask_tokens(
                 batch.tokens,
@@ -178,6 +181,7 @@ class MaskedBatches:
                 mask=self.vocabulary.mask_id,
                 replacements=word_range(self.vocabulary),
                 generator=generator,
+                share=self.share,
                 rule=self.rule,
             )
             yield MaskedBatch(shown, batch.segments, batch.present, targets, batch.labels)

@@ -288,15 +288,22 @@ class LabelledBatches:
     def __call__(self, epoch: int) -> Iterator[TextBatch]:
         """The batches of an epoch, one after the other."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.texts), generator=generator)
-        length = self.texts.present.sum(dim=1)
-        group = self.batch_size * self.sorted_together
-        if self.sorted_together > 1:
-            parts = [part[length[part].argsort(stable=True)] for part in order.split(group)]
-            order = torch.cat(parts)
-        cuts = order.split(self.batch_size)
-        for index in torch.randperm(len(cuts), generator=generator).tolist():
-            yield self.texts.rows(cuts[index]).trimmed()
+        for rows in rows_by_length(self.texts, self.batch_size, generator, sorted_together=self.sorted_together):
+            yield self.texts.rows(rows).trimmed()
+
+
+def rows_by_length(
+    texts: TextBatch, batch_size: int, generator: torch.Generator, *, sorted_together: int
+) -> list[Int[Tensor, " rows"]]:
+    """The rows of each batch of an epoch: shuffled, in groups of some batches sorted by length, cut, and the batches
+    shuffled."""
+    order = torch.randperm(len(texts), generator=generator)
+    if sorted_together > 1:
+        length = texts.present.sum(dim=1)
+        groups = order.split(batch_size * sorted_together)
+        order = torch.cat([group[length[group].argsort(stable=True)] for group in groups])
+    cuts = order.split(batch_size)
+    return [cuts[index] for index in torch.randperm(len(cuts), generator=generator).tolist()]
 
 
 def _tokenizer(pieces: dict[str, int], lowercase: bool) -> Tokenizer:

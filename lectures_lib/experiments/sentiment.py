@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from lectures_lib.data.sentiment import Review, rt_polarity
-from lectures_lib.data.wordpiece import TextBatch
+from lectures_lib.data.sentiment import rt_polarity
+from lectures_lib.data.wordpiece import TextBatch, TextOrPair
 from lectures_lib.evaluation.probe import tuned_probe
 from lectures_lib.experiments.bert_claims import balanced, class_accuracy, labelled, train_classifier
 from lectures_lib.experiments.record import write_result
@@ -46,7 +47,9 @@ def steps_for(n: int, recipe: Recipe) -> int:
     return max(recipe.least_steps, recipe.epochs * -(-n // recipe.batch_size))
 
 
-def run(method: str, train: list[Review], test: TextBatch, reader: Reader, recipe: Recipe, seed: int) -> dict:
+def run(
+    method: str, train: Sequence[tuple[TextOrPair, int]], test: TextBatch, reader: Reader, recipe: Recipe, seed: int
+) -> dict:
     """Train by one method and measure on the held-out reviews: accuracy, seconds of training, updates.
 
     Raises:

@@ -60,7 +60,7 @@ class BertConfig:
     @classmethod
     def tiny(cls, vocabulary: int, *, look_ahead: bool = False) -> BertConfig:
         """Trains in a notebook on two cores. Its weights start larger: 0.02 is meant for a width of 768."""
-        return cls(vocabulary, 64, 4, 256, n_layers=2, max_length=64, init_std=0.07, look_ahead=look_ahead)
+        return cls(vocabulary, 64, 4, 128, n_layers=2, max_length=64, init_std=0.07, look_ahead=look_ahead)
 
     @classmethod
     def paper(cls, size: str = "base") -> BertConfig:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lectures_lib.data.scenes import TRANSITIVE, parse_english
+from lectures_lib.data.scenes import parse_english
 from lectures_lib.experiments import bert_claims as experiment
 from lectures_lib.experiments.__main__ import main
 from lectures_lib.experiments.bert_claims import Gaps, Recipe, Thresholds
@@ -102,23 +102,22 @@ def test_a_parrot_repeats_and_never_doubts_and_a_sage_corrects(data):
     assert sage == (1.0, 1.0, 1.0)
 
 
-def test_whether_an_object_is_alive_cannot_be_told_from_the_verb():
-    reviews = experiment.alive_or_not(60, seed=0)
-    assert sum(review.label for review in reviews) == 30
-    by_verb = {}
-    for verb in TRANSITIVE:
-        by_verb.setdefault(verb.english, set()).update(word in experiment.ANIMALS for word in verb.objects.split())
-    for text, label in reviews:
-        clause = parse_english(text).clauses[0]
-        assert (clause.object in experiment.ANIMALS) == bool(label)
-        assert by_verb[clause.verb] == {True, False}
-    assert experiment.balanced(reviews, 10) == [r for r in reviews if r in experiment.balanced(reviews, 10)]
-    assert sum(r.label for r in experiment.balanced(reviews, 10)) == 5
+def test_half_of_the_pairs_are_at_one_place_and_the_label_says_which():
+    texts = experiment.same_place(60, seed=0)
+    assert sum(label for _, label in texts) == 30
+    for pair, label in texts:
+        one, other = (parse_english(text).clauses[0].place for text in pair)
+        assert (one == other) is bool(label)
+    assert len({pair for pair, _ in texts}) == 60
+    assert texts == experiment.same_place(60, seed=0)
+    first = experiment.balanced(texts, 10)
+    assert (len(first), sum(label for _, label in first)) == (10, 5)
+    assert first == [text for text in texts if text in first]
 
 
 def test_frozen_means_that_only_the_task_layer_moves(data):
     vocabulary, _ = data
-    texts = experiment.labelled(vocabulary, experiment.alive_or_not(12, seed=0))
+    texts = experiment.labelled(vocabulary, experiment.same_place(12, seed=0))
     torch.manual_seed(0)
     bert = Bert(BertConfig.tiny(len(vocabulary)))
     before = {name: tensor.clone() for name, tensor in bert.state_dict().items()}
@@ -134,10 +133,10 @@ def test_frozen_means_that_only_the_task_layer_moves(data):
 
 def test_few_labels_are_learned_by_heart_even_from_scratch(data):
     vocabulary, _ = data
-    texts = experiment.labelled(vocabulary, experiment.alive_or_not(12, seed=0))
+    texts = experiment.labelled(vocabulary, experiment.same_place(12, seed=0))
     torch.manual_seed(0)
     bert = Bert(BertConfig.tiny(len(vocabulary)))
-    model = experiment.train_classifier(bert, texts, steps=60, batch_size=6, learning_rate=3e-3, seed=0, progress=False)
+    model = experiment.train_classifier(bert, texts, steps=80, batch_size=6, learning_rate=3e-3, seed=0, progress=False)
     assert experiment.class_accuracy(model, texts, batch_size=5) == 1.0
 
 
@@ -188,7 +187,8 @@ def test_the_chapter_records_these_claims_with_these_thresholds():
     assert sorted(recorded) == sorted(BY_CLAIM)
     for claim, name in BY_CLAIM.items():
         assert f"threshold.{name}," in text
-        assert f'seeds=seeds["{claim}"]' in text
+        # No seed can change the senses of the barks.
+        assert (f'seeds=seeds["{claim}"]' in text) is not claim.startswith("bert-barks")
 
 
 def test_the_model_of_the_experiment_is_the_chapters_tiny_one(data):
