@@ -15,7 +15,6 @@ def test_all_sentences_of_a_story_have_one_subject_one_place_and_one_time_and_ar
         assert len(story) == 3
         clauses = [parse_english(sentence).clauses[0] for sentence in story]
         (setting,) = {(clause.subject, clause.place, clause.time) for clause in clauses}
-        assert setting[1] is not None
         settings.add(setting)
         verbs.append(len({clause.verb for clause in clauses}))
     assert len(settings) > 100
