@@ -279,8 +279,8 @@ def train_classifier(
 ) -> BertForClassification:
     """A copy of `bert` with a fresh task layer, trained on texts with two classes.
 
-    `pooling` is that of `BertForClassification`. With `frozen` only the task layer learns. The learning rate rises for a
-    tenth of the steps, then falls.
+    `pooling` is that of `BertForClassification`. With `frozen` only the task layer learns. The learning rate rises for
+    a tenth of the steps, then falls.
     """
     torch.manual_seed(seed)
     model = BertForClassification(copy.deepcopy(bert), 2, pooling=pooling).to(choose_device())
