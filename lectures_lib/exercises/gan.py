@@ -167,7 +167,7 @@ def check_probe(answer: Callable[[Tensor, Tensor], Any]) -> None:
     mistakes = [
         (0.75, "that is the share on real samples alone."),
         (0.25, "that is the share on generated samples alone."),
-        (4, "that is a count; divide by how many there are."),
+        (4.0, "that is a count; divide by how many there are."),
         (0.375, "a logit is above 0 where the discriminator says real; it need not be above one half."),
     ]
     _name(share, mistakes)

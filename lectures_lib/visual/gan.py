@@ -77,6 +77,7 @@ def _step_diagram(axes: Axes, learns: str) -> None:
         axes.text(1.7, -0.95, "weights change", color=ACCENT, ha="center", fontsize=9)
         axes.text(5.0, -0.95, "only passes through", color=ACCENT, ha="center", fontsize=9)
     else:
+        axes.plot([3.55, 5.0], [-0.55, -0.55], color=ACCENT, linewidth=0.8, linestyle=":")
         axes.plot([3.5, 3.5], [-0.8, -0.3], color=ACCENT, linewidth=3)
         axes.text(3.5, -1.15, "detach(): it ends here", color=ACCENT, ha="center", fontsize=9)
         axes.text(5.4, -0.95, "weights change", color=ACCENT, ha="center", fontsize=9)
@@ -114,12 +115,12 @@ def line_densities(
     with house_style():
         figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(6.4, 4.4))
         for (name, curve), style in zip(curves.items(), ("-", "--", ":", "-."), strict=False):
-            above.plot(x, curve, style, color=MEMORY if style == "-" else INK, label=name)
+            above.plot(x.numpy(), curve.numpy(), style, color=MEMORY if style == "-" else INK, label=name)
         above.axhline(0.5, color=INK, linewidth=0.8)
         above.set(ylabel="D(x)", ylim=(-0.03, 1.03))
         above.legend(fontsize=9)
         for name, density, colour in (("real p", real, REAL), ("generated q", generated, GENERATED)):
-            below.fill_between(x, density, color=colour, alpha=0.35, label=name)
+            below.fill_between(x.numpy(), density.numpy(), color=colour, alpha=0.35, label=name)
         below.set(xlabel="x", ylabel="density", ylim=(0, None))
         below.legend(fontsize=9)
     return figure
@@ -150,12 +151,12 @@ def push_figure(real: Mixture, generated: Mixture, *, limit: int | float = 3.0) 
     with house_style():
         figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(6.4, 4.6), height_ratios=(1, 1.6))
         for name, mixture, colour in (("real", real, REAL), ("generated", generated, GENERATED)):
-            above.fill_between(x, mixture.density(x.unsqueeze(1)), color=colour, alpha=0.35, label=name)
+            above.fill_between(x.numpy(), mixture.density(x.unsqueeze(1)).numpy(), color=colour, alpha=0.35, label=name)
         above.set(ylabel="density", ylim=(0, None))
         above.legend(fontsize=9, loc="upper right")
         for name, push in by_loss.items():
             shown = torch.where(seen, push.clamp(-limit, limit), torch.nan)
-            below.plot(x, shown, color=LOSS_COLOURS[name], linewidth=2, label=name)
+            below.plot(x.numpy(), shown.numpy(), color=LOSS_COLOURS[name], linewidth=2, label=name)
         below.axhline(0, color=INK, linewidth=0.8)
         below.set(xlabel="x", ylabel="push (right is positive)", xlim=(-6, 6), ylim=(-1.1 * limit, 1.1 * limit))
         below.legend(fontsize=9, ncols=2)
@@ -230,7 +231,13 @@ def landscape(
     with house_style():
         figure, axes = plt.subplots(figsize=(4.6, 4.2))
         shown = axes.imshow(
-            logits.sigmoid(), origin="lower", extent=(-limit, limit) * 2, cmap="PiYG", vmin=0, vmax=1, alpha=0.55
+            logits.sigmoid().numpy(),
+            origin="lower",
+            extent=(-limit, limit) * 2,
+            cmap="PiYG",
+            vmin=0,
+            vmax=1,
+            alpha=0.55,
         )
         figure.colorbar(shown, ax=axes, label="D(x): how real it looks", shrink=0.85)
         _points(axes, real, generated, limit)
@@ -246,12 +253,12 @@ def _pushes_on(axes: Axes, discriminator: nn.Module, points: Tensor) -> None:
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(discriminator(places).sum(), places)
     way = (slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-9)).cpu()
-    axes.quiver(*points.detach().cpu().T, *way.T, color=INK, width=0.004, scale=18, alpha=0.8)
+    axes.quiver(*points.detach().cpu().T.numpy(), *way.T.numpy(), color=INK, width=0.004, scale=18, alpha=0.8)
 
 
 def _points(axes: Axes, real: Tensor, generated: Tensor, limit: int | float) -> None:
     for points, colour, size in ((real, REAL, 3), (generated, GENERATED, 4)):
-        axes.scatter(*points.detach().cpu().T, s=size, color=colour, alpha=0.6, **RASTER)
+        axes.scatter(*points.detach().cpu().T.numpy(), s=size, color=colour, alpha=0.6, **RASTER)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
     axes.grid(visible=False)
 
@@ -284,7 +291,7 @@ def image_grid(images: Float[Tensor, "n channel height width"], *, columns: int 
     with house_style():
         rows = -(-len(images) // columns)
         figure, axes = plt.subplots(figsize=(0.75 * columns, 0.75 * rows + (0.3 if title else 0)))
-        axes.imshow(_tiled(images, columns), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(_tiled(images, columns).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, color=INK, fontsize=10)
         axes.axis("off")
     return figure
