@@ -133,6 +133,15 @@ def main(arguments: list[str]) -> None:
         name="sentiment",
         seed=options.seeds,
         settings={**dataclasses.asdict(recipe), "data": "rt-polarity"},
-        measured={"test_reviews": len(test), "train_reviews": len(everything), "runs": measured},
+        measured={
+            "test_reviews": len(test),
+            "train_reviews": len(everything),
+            "accuracy": {
+                f"{method}, {size} labels:": [run["accuracy"] for run in runs] if len(runs) > 1 else runs[0]["accuracy"]
+                for method, by_size in measured.items()
+                for size, runs in by_size.items()
+            },
+            "runs": measured,
+        },
     )
     print(f"written to {options.out}")
