@@ -48,16 +48,20 @@ class Recipe:
     learning_rate: float = 1e-3
     batch: int = 256
     penalty: float = 10.0
-    critic_steps: int = 800
+    critic_steps: int = 500
     critic_penalty: float = 50.0  # more than the paper's 10, which lets the slope exceed 1: see `penalised_distance`
     critic_samples: int = 5_000
-    grid_moves: int = 6_000  # of both networks together, the same for every loss
+    grid_moves: int = 4_000  # of both networks together, the same for every loss
+    grid_batch: int = 128
     grid_samples: int = 2_500
     covered: int = 20  # good samples that a mode needs, a fifth of its due
 
 
 class Thresholds(NamedTuple):
-    """What the chapter claims: set before anything was measured."""
+    """What the chapter claims: set before anything was measured.
+
+    A pilot on seed 0 met them all; after it the runs were made shorter, and the modes of the contest wider.
+    """
 
     js_growth: float = 1.01  # Jensen–Shannon divergence at twice the distance, over that at once
     earth_growth: float = 1.95  # earth mover's distance, likewise
@@ -71,7 +75,7 @@ class Thresholds(NamedTuple):
 NARROW = gaussian(0.0, 0.1)
 FAR = gaussian(4.0, 0.5)
 TWO_BUMPS = line_mixture((-1.0, 1.0), 0.4, (0.3, 0.7))
-MODES = grid(5, spacing=1.0, std=0.05)
+MODES = grid(5, spacing=1.0, std=0.1)
 
 # Each as its authors hold it, but with one optimizer and one number of moves for all.
 CONTESTANTS = {
@@ -182,7 +186,7 @@ def contest(name: str, seed: int, recipe: Recipe, *, progress: bool = False) -> 
     fit_gan(
         generator,
         discriminator,
-        MODES.batches(recipe.batch, seed=seed),
+        MODES.batches(recipe.grid_batch, seed=seed),
         rules,
         steps=recipe.grid_moves // (rules.discriminator_steps + rules.generator_steps),
         seed=seed,
