@@ -22,9 +22,8 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 SLOPE = 0.1
-LAST_SLOPE = (
-    0.01  # before the last convolution: F.leaky_relu's default in the published code, kept by all who follow it
-)
+# Before the last convolution: F.leaky_relu's default in the published code, kept by all who follow it.
+LAST_SLOPE = 0.01
 
 
 # ---- the generator ----

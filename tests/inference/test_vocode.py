@@ -14,7 +14,7 @@ from lectures_lib.inference.vocode import vocode, vocode_chunks
 from lectures_lib.models.hifigan import HifiGanConfig, HifiGanGenerator
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, hop=8, window=64, bands=5, f_max=None)
-SIZES = dict(upsample_rates=(4, 2), upsample_kernels=(8, 4), block_kernels=(3,), block_dilations=((1, 2),))
+SIZES = dict(upsample_rates=(4, 2), upsample_kernels=(8, 4), block_kernels=(3, 7), block_dilations=((1, 2), (1, 3)))
 
 
 def build(**options):

@@ -50,9 +50,20 @@ def test_what_is_shown_has_no_gradient_and_what_is_kept_is_a_copy():
     assert not pool.exchange(images).requires_grad
     with torch.no_grad():
         images.fill_(9)
-    while (shown := numbers(pool.exchange(numbered(5)))) == [5]:
+    assert [number for number in shown_until(pool, 5) if number != 5] == [1]
+    later = numbered(7)
+    while numbers(pool.exchange(later)) == [7]:  # until it takes the place of the 5
         pass
-    assert shown == [1]
+    later.fill_(9)
+    assert [number for number in shown_until(pool, 5) if number != 5] == [7]
+
+
+def shown_until(pool, number):
+    """What a pool of one shows when it is given a number again and again, up to the first other one."""
+    shown = [number]
+    while shown[-1] == number:
+        shown += numbers(pool.exchange(numbered(number)))
+    return shown
 
 
 @settings(deadline=None, max_examples=15)
