@@ -52,7 +52,7 @@ class Recipe:
     stories: int = 12_000
     batch_size: int = 64
     share: float = 0.3  # of the words asked for: twice the paper's, since the network is small and the time short
-    steps: int = 1_200
+    steps: int = 2_000
     break_steps: int = 400  # for the run that hides all words it asks for
     learning_rate: float = 5e-3
     warmup: int = 100
