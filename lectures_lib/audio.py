@@ -177,6 +177,12 @@ def _filters(config: MelConfig) -> np.ndarray:
 
 
 @cache
+def _used_bins(config: MelConfig) -> int:
+    """How many of the lowest bins the filters look at: those up to `f_max`."""
+    return int(np.flatnonzero(_filters(config).any(axis=0))[-1]) + 1
+
+
+@cache
 def _filters_on(config: MelConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Built once for each device: rebuilding it at every call is a known trap of the published code."""
     return torch.from_numpy(_filters(config)).to(device, dtype)
@@ -204,8 +210,7 @@ def spectrogram(samples: Float[Tensor, "*batch time"], config: MelConfig) -> Flo
     Raises:
         ValueError: the clip is too short to reflect its edges.
     """
-    transformed = torch.view_as_real(_transform(_padded(samples, config), config))
-    return (transformed.square().sum(-1) + POWER_FLOOR).sqrt()
+    return _magnitude(_transform(_padded(samples, config), config)).mT
 
 
 def mel_spectrogram(samples: Float[Tensor, "*batch time"], config: MelConfig) -> Float[Tensor, "*batch bands frames"]:
@@ -216,9 +221,9 @@ def mel_spectrogram(samples: Float[Tensor, "*batch time"], config: MelConfig) ->
 
     Source: Kong et al. 2020, section 3.1.
     """
-    magnitude = spectrogram(samples, config)
-    filters = _filters_on(config, magnitude.device, magnitude.dtype)
-    return (filters @ magnitude).clamp_min(MEL_FLOOR).log()
+    filters = _filters_on(config, samples.device, samples.dtype)[:, : _used_bins(config)]
+    magnitude = _magnitude(_transform(_padded(samples, config), config)[..., : _used_bins(config)])
+    return (magnitude @ filters.T).clamp_min(MEL_FLOOR).log().mT
 
 
 def _padded(samples: Tensor, config: MelConfig) -> Tensor:
@@ -230,34 +235,41 @@ def _padded(samples: Tensor, config: MelConfig) -> Tensor:
 
 
 def _transform(padded: Tensor, config: MelConfig) -> Tensor:
-    """Complex (..., bins, frames) of samples whose ends are padded already."""
+    """Complex (..., frames, bins) of samples whose ends are padded already.
+
+    Frames first: each transform then reads and writes its numbers in a row, several times as fast as `torch.stft`.
+    """
     window = _window_on(config, padded.device, padded.dtype)
-    flat = padded.reshape(-1, padded.shape[-1])
-    frames = torch.stft(
-        flat, config.n_fft, config.hop, window=window, center=False, return_complex=True
-    )  # (batch, bins, frames)
-    return frames.view(*padded.shape[:-1], *frames.shape[1:])
+    return torch.fft.rfft(padded.unfold(-1, config.n_fft, config.hop) * window)
+
+
+def _magnitude(transformed: Tensor) -> Tensor:
+    parts = torch.view_as_real(transformed)
+    real, imaginary = parts[..., 0], parts[..., 1]
+    return torch.addcmul(real.square(), imaginary, imaginary).add_(POWER_FLOOR).sqrt_()
 
 
 # ---- the way back ----
 
 
 def _inverse(frames: Tensor, config: MelConfig) -> Tensor:
-    """The samples, padding included, whose transform comes closest to some complex frames (..., bins, frames)."""
+    """The samples, padding included, whose transform comes closest to some complex frames (..., frames, bins)."""
     window = _window_on(config, frames.device, frames.real.dtype)
-    pieces = torch.fft.irfft(frames, n=config.n_fft, dim=-2) * window.unsqueeze(-1)  # (..., n_fft, frames)
-    length = config.n_fft + (frames.shape[-1] - 1) * config.hop
-    weight = window.square().unsqueeze(-1).expand(config.n_fft, frames.shape[-1])
-    total = _overlap_add(pieces.reshape(-1, *pieces.shape[-2:]), length, config.hop)
-    overlap = _overlap_add(weight.unsqueeze(0), length, config.hop)
+    total = _overlap_add(torch.fft.irfft(frames, n=config.n_fft) * window, config.hop)
+    overlap = _overlap_add(window.square().expand(frames.shape[-2], -1), config.hop)
     # Only at the outermost samples, where the window is next to nothing, can there be nothing to divide by.
-    return (total / overlap.clamp_min(1e-8)).view(*frames.shape[:-2], length)
+    return total / overlap.clamp_min(1e-8)
 
 
-def _overlap_add(pieces: Tensor, length: int, hop: int) -> Tensor:
-    """(batch, n_fft, frames) → (batch, length): each piece added where it belongs."""
-    size = (1, pieces.shape[1])
-    return F.fold(pieces, (1, length), kernel_size=size, stride=(1, hop)).view(len(pieces), length)
+def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
+    """(..., frames, n_fft) → (..., samples): each piece added where it belongs, one hop of all pieces at a time."""
+    frames, n_fft = pieces.shape[-2:]
+    hops = -(-n_fft // hop)
+    parts = F.pad(pieces, (0, hops * hop - n_fft)).unflatten(-1, (hops, hop))
+    total = pieces.new_zeros(*pieces.shape[:-2], frames + hops - 1, hop)
+    for n in range(hops):
+        total[..., n : n + frames, :] += parts[..., n, :]
+    return total.flatten(-2)[..., : n_fft + (frames - 1) * hop]
 
 
 def griffin_lim(
@@ -288,7 +300,8 @@ def griffin_lim(
         raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
     generator = torch.Generator(device="cpu").manual_seed(seed)
     turns = torch.rand(magnitude.shape, generator=generator, device="cpu").to(magnitude)
-    phases = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns)
+    magnitude, turns = magnitude.mT, turns.mT  # frames first
+    phases = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
     before = torch.zeros_like(phases)
     for _ in range(iterations):
         rebuilt = _transform(_inverse(magnitude * phases, config), config)
