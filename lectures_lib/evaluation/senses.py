@@ -39,7 +39,7 @@ def nearest_sense_accuracy(vectors: Float[Tensor, "*vectors"], senses: Sequence[
     cosine = (unit @ unit.T).fill_diagonal_(-torch.inf)
     nearest = cosine >= cosine.max(dim=1, keepdim=True).values - TIE
     same = torch.tensor([[one == other for other in senses] for one in senses], device=vectors.device)
-    return float(((nearest & same).sum(dim=1) / nearest.sum(dim=1)).mean())
+    return float(((nearest & same).sum(dim=1).double() / nearest.sum(dim=1)).mean())
 
 
 def sense_accuracy(vectors: Mapping[str, Float[Tensor, "*vectors"]], senses: Mapping[str, Sequence[str]]) -> SenseScore:

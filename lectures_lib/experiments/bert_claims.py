@@ -151,7 +151,7 @@ class Gaps(NamedTuple):
 
 
 @torch.no_grad()
-def gap_accuracy(model: BertForPreTraining, vocabulary: WordPiece, recipe: Recipe) -> Gaps:
+def gap_accuracy(model: nn.Module, vocabulary: WordPiece, recipe: Recipe) -> Gaps:
     """Hide one word of each held-out story, each word alike, and ask for it."""
     batch = held_out_pairs(vocabulary, recipe)
     rows, columns = one_word_each(batch, vocabulary, seed=recipe.test_seed)
@@ -173,7 +173,7 @@ def one_word_each(
     return torch.arange(len(words)), drawn.argmax(dim=1)
 
 
-def guesses(model: BertForPreTraining, batch: TextBatch) -> Tensor:
+def guesses(model: nn.Module, batch: TextBatch) -> Tensor:
     """The most probable token at every place, (batch, time)."""
     model.eval()
     moved = batch.to(next(model.parameters()).device)
@@ -202,7 +202,7 @@ class Visible(NamedTuple):
 
 
 @torch.no_grad()
-def at_visible_words(model: BertForPreTraining, vocabulary: WordPiece, recipe: Recipe) -> Visible:
+def at_visible_words(model: nn.Module, vocabulary: WordPiece, recipe: Recipe) -> Visible:
     """Show held-out stories without a gap, one content word of each exchanged for another word at random."""
     batch = held_out_pairs(vocabulary, recipe)
     little = [vocabulary.id(word) for word in sorted(LITTLE_WORDS)]

@@ -104,7 +104,7 @@ def test_no_texts_and_other_numbers_of_labels_are_refused(both):
 def test_a_word_is_found_whole_in_any_case_with_all_its_pieces(both):
     ours, _ = both
     assert ours.find("The Bark of the embarked bark", "bark") == [2]
-    text = "They rowed in supercalifragilistic boats"
+    text = "They went in supercalifragilistic boats"
     pieces = ours.split("supercalifragilistic")
     assert len(pieces) > 1
     assert ours.find(text, "supercalifragilistic") == list(range(4, 4 + len(pieces)))

@@ -1,5 +1,6 @@
 """BERT folders written by Hugging Face with random weights, and the official MiniLM: the same states here."""
 
+import importlib
 import json
 import shutil
 
@@ -11,7 +12,8 @@ from transformers import BertConfig, BertForPreTraining, BertModel
 
 from lectures_lib import pretrained
 from lectures_lib.data.wordpiece import SPECIAL_PIECES
-from lectures_lib.pretrained import bert as module
+
+module = importlib.import_module("lectures_lib.pretrained.bert")  # the package's own `bert` is the function
 
 WORDS = [*SPECIAL_PIECES, "a", "man", "is", "rid", "##ing", "horse"]
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
