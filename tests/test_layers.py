@@ -18,6 +18,7 @@ from lectures_lib.layers import (
     Residual,
     SelfAttentionLayer,
     SinusoidalPositions,
+    gelu_tanh,
     random_keep,
     sinusoidal_positions,
 )
@@ -184,7 +185,8 @@ def test_feed_forward_is_equation_two_at_every_position(name):
     w1, b1, w2, b2 = module.widen.weight, module.widen.bias, module.narrow.weight, module.narrow.bias
     for b in range(2):
         for t in range(3):
-            assert_close(module(x)[b, t], w2 @ getattr(F, name)(w1 @ x[b, t] + b1) + b2)
+            bend = {"gelu_tanh": lambda z: F.gelu(z, approximate="tanh")}.get(name) or getattr(F, name)
+            assert_close(module(x)[b, t], w2 @ bend(w1 @ x[b, t] + b1) + b2)
 
 
 def test_gelu_is_the_one_with_the_error_function():
@@ -194,7 +196,9 @@ def test_gelu_is_the_one_with_the_error_function():
 
 
 def test_an_unknown_activation_lists_those_there_are():
-    with pytest.raises(ValueError, match=r"activation must be one of \['gelu', 'relu', 'silu'\], got 'swish'"):
+    with pytest.raises(
+        ValueError, match=r"activation must be one of \['gelu', 'gelu_tanh', 'relu', 'silu'\], got 'swish'"
+    ):
         FeedForward(4, 8, "swish")
 
 
@@ -280,3 +284,17 @@ def test_runs_where_no_tensor_may_be_made_on_the_cpu():
     x = torch.zeros(2, 3, 4, device="meta")
     outputs = [module(x) for module in modules] + [residual(x, modules[-1])]
     assert {(out.device.type, out.shape) for out in outputs} == {("meta", (2, 3, 4))}
+
+
+def test_gelu_with_tanh_is_pytorchs_forward_and_backward_with_and_without_gradients():
+    x = torch.cat([torch.linspace(-12, 12, 401), torch.tensor([-1e4, -40.0, 40.0, 1e4])])
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    output, expected = gelu_tanh(ours), F.gelu(theirs, approximate="tanh")
+    assert_close(output, expected, atol=1e-6, rtol=1e-5)
+    assert torch.equal(gelu_tanh(x), expected.detach())
+    for out in (output, expected):
+        out.sum().backward()
+    assert bool(ours.grad.isfinite().all())
+    assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-5)
+    double = torch.randn(7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gelu_tanh, (double,))

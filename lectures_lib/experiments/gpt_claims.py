@@ -163,16 +163,17 @@ def write_captions(
     return [code.decode(ids).removesuffix(END) for ids in said]
 
 
-def ngram_captions(model: NGram, code: TextCode, count: int, longest: int, *, seed: int = 0) -> list[str]:
-    """The same from an n-gram."""
-    (end,) = code.encode(END)
+def ngram_captions(corpus: TextCorpus, order: int, count: int, longest: int, *, seed: int = 0) -> list[str]:
+    """The same from the n-gram of a corpus, after the end of its last caption: a full context."""
+    model, before = ngram(corpus, order), corpus.train[-order:].tolist()
+    (end,) = corpus.code.encode(END)
     generator = torch.Generator().manual_seed(seed)
     texts = []
     for _ in range(count):
-        ids = [end]
-        while len(ids) <= longest and (len(ids) == 1 or ids[-1] != end):
-            ids.append(int(torch.multinomial(model.next_probabilities(ids), 1, generator=generator)))
-        texts.append(code.decode(ids[1:]).removesuffix(END))
+        said: list[int] = []
+        while len(said) < longest and said[-1:] != [end]:
+            said.append(int(torch.multinomial(model.next_probabilities(before + said), 1, generator=generator)))
+        texts.append(corpus.code.decode(said).removesuffix(END))
     return texts
 
 

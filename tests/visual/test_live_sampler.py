@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
@@ -75,7 +76,7 @@ def test_the_page_says_what_it_has_written_and_the_script_finds_its_parts(page, 
 
 
 def test_pieces_of_words_are_tokens_too_and_pieces_of_characters_cannot_be_typed(monkeypatch):
-    monkeypatch.setattr("lectures_lib.visual.live_sampler.gpt_to_onnx", lambda model: b"graph")
+    monkeypatch.setattr(sys.modules[sampler_html.__module__], "gpt_to_onnx", lambda model: b"graph")
     pieces = ByteLevelBPE.train("a horse and a horse " * 9, 262)
     torch.manual_seed(0)
     model = GPT(GPTConfig(len(pieces), context=12, d_model=8, n_heads=2, n_layers=1, d_feed_forward=8))
@@ -125,7 +126,7 @@ def test_the_script_draws_by_the_cumulated_probabilities():
 
 def test_in_the_static_book_it_is_a_page_and_in_a_notebook_a_widget(model, monkeypatch):
     shown = []
-    monkeypatch.setattr("lectures_lib.visual.live_sampler.gpt_to_onnx", lambda model: b"graph")  # it takes seconds
+    monkeypatch.setattr(sys.modules[sampler_html.__module__], "gpt_to_onnx", lambda model: b"graph")  # it takes seconds
     monkeypatch.setattr("IPython.display.display", shown.append)
     monkeypatch.setenv("LECTURES_STATIC", "1")
     live_sampler(model, CODE, examples=["ab"], max_new_tokens=3)
