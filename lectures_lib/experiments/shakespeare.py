@@ -64,9 +64,9 @@ class Recipe:
 
 RECIPES = {
     # nanoGPT's sizes.
-    "3min": Recipe(180, context=64, d_model=128, n_heads=4, n_layers=4, batch_size=16, learning_rate=4e-3),
+    "3min": Recipe(180, context=64, d_model=128, n_heads=4, n_layers=4, batch_size=16, learning_rate=5e-3),
     "30min": Recipe(
-        1_800, context=128, d_model=192, n_heads=6, n_layers=5, batch_size=12, learning_rate=2e-3, dropout=0.1
+        1_800, context=128, d_model=192, n_heads=6, n_layers=5, batch_size=12, learning_rate=3e-3, dropout=0.1
     ),
 }
 
