@@ -960,11 +960,11 @@ WUUW..U.
 .WW.WW..
 """,
     "drop": """
-.U.
-.U.
-UUU
-UUU
-.U.
+.B.
+.B.
+BUB
+BBB
+.B.
 """,
     "smile": """
 .Y.
