@@ -222,8 +222,12 @@ def gradient_penalty(
     fake: Float[Tensor, "*fake"],
     *,
     target: int | float = 1.0,
+    one_sided: bool = False,
 ) -> Float[Tensor, ""]:
     """The mean of (‖slope‖ - target)², where the slope is the critic's gradient at a point between two samples.
+
+    `one_sided` leaves slopes below the target alone, as the theory does. On a line that matters: there a slope that
+    starts with the wrong sign can only turn round through zero, where the two-sided penalty is a hill.
 
     Each real sample is mixed with a generated one by a share of its own, uniform in [0, 1). The norm goes over all
     axes of one sample, never over the batch. Gradients flow to the critic's weights, not to `real` or `fake`.
@@ -231,7 +235,7 @@ def gradient_penalty(
     Raises:
         ValueError: `real` and `fake` do not have the same shape.
 
-    Source: Gulrajani et al. 2017, equation 3 and algorithm 1.
+    Source: Gulrajani et al. 2017, equation 3 and algorithm 1; one-sided: their section 4, and Petzka et al. 2018.
     """
     if real.shape != fake.shape:
         raise ValueError(f"fake must have the shape of real, {tuple(real.shape)}, got {tuple(fake.shape)}")
@@ -240,4 +244,5 @@ def gradient_penalty(
     between = torch.lerp(fake.detach(), real.detach(), share.to(real.device)).requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - target).square().mean()
+    beyond = slope.flatten(1).norm(dim=1) - target
+    return (beyond.relu() if one_sided else beyond).square().mean()

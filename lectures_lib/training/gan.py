@@ -58,7 +58,8 @@ class GanRules:
     `real_weight`, `fake_weight` and `generator_weight` weigh the parts of the losses. `label_smoothing` asks for 1 - s
     on real samples (Salimans et al. 2016). `instance_noise` is the standard deviation of noise on everything the
     discriminator sees (Sønderby et al. 2017). `clip_weights` holds the discriminator's weights in [-c, c] after each of
-    its moves (Arjovsky et al. 2017); `gradient_penalty` is the weight λ of that penalty (Gulrajani et al. 2017).
+    its moves (Arjovsky et al. 2017); `gradient_penalty` is the weight λ of that penalty (Gulrajani et al. 2017), and
+    `one_sided_penalty` spares slopes below 1 (Petzka et al. 2018).
 
     Raises:
         ValueError: a number out of range, an unknown loss, or label smoothing for a loss without labels.
@@ -74,6 +75,7 @@ class GanRules:
     instance_noise: int | float = 0.0
     clip_weights: int | float | None = None
     gradient_penalty: int | float = 0.0
+    one_sided_penalty: bool = False
 
     def __post_init__(self) -> None:
         for name in ("discriminator_steps", "generator_steps"):
@@ -159,7 +161,8 @@ def discriminator_step(players: Players, real: Tensor, latent: Tensor, rules: Ga
     )
     total = loss
     if rules.gradient_penalty:
-        total = loss + rules.gradient_penalty * gradient_penalty(players.discriminator, real, fake)
+        penalty = gradient_penalty(players.discriminator, real, fake, one_sided=rules.one_sided_penalty)
+        total = loss + rules.gradient_penalty * penalty
     norm = update(players.discriminator, players.discriminator_optimizer, total)
     if rules.clip_weights is not None:
         clip_weights(players.discriminator, rules.clip_weights)

@@ -139,6 +139,14 @@ def test_the_norm_goes_over_all_axes_of_an_image():
     assert_close(gradient_penalty(critic, torch.zeros(4, 12), torch.ones(4, 12), target=0), torch.tensor(3.0))
 
 
+def test_a_one_sided_penalty_spares_slopes_below_the_target():
+    gentle = lambda x: 0.1 * steep(x)  # noqa: E731  the slope is 0.5
+    real, fake = torch.zeros(3, 2), torch.ones(3, 2)
+    assert_close(gradient_penalty(gentle, real, fake), torch.tensor(0.25))
+    assert_close(gradient_penalty(gentle, real, fake, one_sided=True), torch.tensor(0.0))
+    assert_close(gradient_penalty(steep, real, fake, one_sided=True), torch.tensor(16.0))
+
+
 def test_points_lie_between_their_own_two_samples_and_every_sample_has_a_share_of_its_own():
     seen = []
 
