@@ -129,22 +129,24 @@ def line_densities(
 def log_lines(
     series: Mapping[str, tuple[Sequence[int | float], Sequence[int | float]]], *, xlabel: str, ylabel: str
 ) -> Figure:
-    """Lines with dots on a logarithmic vertical axis; the name of a loss has that loss's colour."""
+    """Lines with dots on logarithmic axes; the name of a loss has that loss's colour."""
     if not series:
         raise ValueError("series must hold at least one line, got none")
     with house_style():
         figure, axes = plt.subplots()
         for name, (x, y) in series.items():
             axes.plot(x, y, marker="o", color=LOSS_COLOURS.get(name, INK), label=name)
-        axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
-        axes.set_xscale("symlog", linthresh=10)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
         axes.legend(fontsize=9)
     return figure
 
 
 def push_figure(real: Mixture, generated: Mixture, *, limit: int | float = 3.0) -> Figure:
-    """Both densities, and below them the push on a generated sample at each point, under each loss's best critic."""
-    x = torch.linspace(-6, 6, 601)
+    """Both densities, and below them the push on a generated sample at each point, under each loss's best critic.
+
+    Pushes beyond `limit` are drawn at the limit.
+    """
+    x = torch.linspace(-6, 6, 241)
     by_loss = pushes(real, generated, x)
     here = generated.density(x.unsqueeze(1))
     seen = here > 0.02 * here.max()  # where a generated sample may lie

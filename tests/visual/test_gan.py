@@ -97,7 +97,7 @@ def test_curves_show_the_history():
 
 
 def test_lines_and_panels_and_densities_show_what_they_were_given():
-    figure = gan.log_lines({"minimax": ([0, 10], [1.0, 1e-4])}, xlabel="step", ylabel="slope")
+    figure = gan.log_lines({"minimax": ([1, 10], [1.0, 1e-4])}, xlabel="step", ylabel="slope")
     assert list(figure.axes[0].get_lines()[0].get_ydata()) == [1.0, 1e-4]
     as_img(figure, "a line")
     figure = gan.scatter_panels({name: torch.randn(9, 2) for name in "abcd"}, ring().sample(9))
