@@ -138,6 +138,16 @@ def test_the_gradient_penalty_is_added_with_its_weight_and_left_out_of_the_loss_
     assert_close(move.loss, loss.detach())
 
 
+def test_a_one_sided_penalty_leaves_a_gentle_critic_alone():
+    real, latent = REAL.sample(6), torch.randn(6, 3)
+    plain, spared, punished = (
+        discriminator_step(players(), real, latent, GanRules("wasserstein", gradient_penalty=w, one_sided_penalty=one))
+        for w, one in ((0, False), (7, True), (7, False))
+    )
+    assert_close(spared.gradient_norm, plain.gradient_norm)
+    assert not torch.allclose(punished.gradient_norm, plain.gradient_norm)
+
+
 def test_a_penalty_keeps_the_critics_slope_near_one():
     from lectures_lib.experiments.gan_losses_claims import Recipe, critic_estimate
 
