@@ -84,6 +84,8 @@ class SiT(nn.Module):
         self.turns = nn.Linear(d, 4)
         self.contrast = _mlp(d, config.d_hidden, config.d_contrast)
         self.scales = nn.Parameter(torch.ones(N_TASKS))
+        for head in (self.repair, self.turns, self.contrast):
+            head.apply(_initialise)
 
     def forward(self, images: Shaped[Tensor, "*images"]) -> SiTOutput:
         """The repaired picture, the scores of the turns, and the vector of the contrastive task.
@@ -101,6 +103,13 @@ class SiT(nn.Module):
         classifier = ViT(self.config.vit)
         classifier.encoder.load_state_dict(self.encoder.state_dict())
         return classifier
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier for matrices, zeros for biases: with PyTorch's own biases all views begin with nearly one direction."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
 
 
 def _mlp(d_in: int, d_hidden: int, d_out: int) -> nn.Sequential:

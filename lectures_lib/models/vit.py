@@ -27,7 +27,9 @@ class ViTConfig:
 
     Pictures are square, `image_size` pixels a side, and so are patches. `n_tokens` learned vectors stand before the
     patches: one, the class token, in the paper; SiT has two. `zero_head` begins with a classifier that knows nothing,
-    as the published code does; without it the classifier begins as the other matrices do.
+    as the published code does; without it the classifier begins as the other matrices do. `position_std` is the
+    standard deviation of fresh positions: the paper's 0.02 is far below the patches' own size, and in a short training
+    the model hardly learns where a patch is.
     """
 
     image_size: int
@@ -42,6 +44,7 @@ class ViTConfig:
     n_tokens: int = 1
     zero_head: bool = True
     epsilon: float = 1e-6
+    position_std: int | float = 0.02
 
     def __post_init__(self) -> None:
         sizes = ("image_size", "patch_size", "n_channels", "d_model", "n_heads", "d_feed_forward", "n_layers")
@@ -54,6 +57,8 @@ class ViTConfig:
             raise ValueError(f"d_model must be divisible by n_heads, got {self.d_model} and {self.n_heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if not self.position_std > 0:
+            raise ValueError(f"position_std must be positive, got {self.position_std}")
 
     @property
     def n_patches(self) -> int:
@@ -64,8 +69,12 @@ class ViTConfig:
     def tiny(
         cls, n_classes: int, *, image_size: int = 28, patch_size: int = 7, n_channels: int = 1, n_tokens: int = 1
     ) -> ViTConfig:
-        """Trains in a notebook on two cores; the sizes of the picture are those of MNIST's digits."""
-        return cls(image_size, patch_size, n_channels, 64, 4, 128, 4, n_classes, n_tokens=n_tokens)
+        """Trains in a notebook on two cores; the sizes of the picture are those of MNIST's digits.
+
+        Its positions begin as large as its patches: with 0.02, 200 steps on 4,000 digits ended far lower.
+        """
+        sizes = (image_size, patch_size, n_channels, 64, 4, 128, 4, n_classes)
+        return cls(*sizes, n_tokens=n_tokens, position_std=1.0)
 
     @classmethod
     def paper(cls, size: str = "base", *, patch_size: int = 16, n_classes: int = 1000) -> ViTConfig:
@@ -143,6 +152,7 @@ class VisionEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(c.d_model, eps=c.epsilon)
         self.apply(_initialise)
+        nn.init.normal_(self.positions.table, std=c.position_std)
         nn.init.trunc_normal_(self.embed_patch.weight, std=self.embed_patch.in_features**-0.5)
         nn.init.zeros_(self.embed_patch.bias)
 
@@ -197,13 +207,11 @@ class ViT(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Xavier for the matrices of attention and feed-forward (each of those stored in one), N(0, 0.02) for positions.
+    """Xavier for the matrices of attention and feed-forward (each of those stored in one).
 
-    The paper does not say all of it; this is what its published code does.
+    The paper does not say it; this is what its published code does.
     """
-    if isinstance(module, LearnedPositions):
-        nn.init.normal_(module.table, std=0.02)
-    elif isinstance(module, SelfAttention):
+    if isinstance(module, SelfAttention):
         for projection in (module.project_in, module.project_out):
             for matrix in projection.weight.split(projection.in_features):
                 nn.init.xavier_uniform_(matrix)

@@ -114,6 +114,14 @@ def test_each_head_reads_its_own_place():
     assert [tuple(part.shape) for part in output] == [(2, 1, 8, 8), (2, 4), (2, 8)]
 
 
+def test_fresh_heads_have_no_bias_that_would_make_all_views_look_alike():
+    heads = [module for name, module in build().named_modules() if isinstance(module, torch.nn.Linear)]
+    assert all(head.bias.count_nonzero() == 0 for head in heads[-7:])
+    contrast = build().contrast(torch.randn(50, 16))
+    alike = F.cosine_similarity(contrast[:25], contrast[25:])
+    assert alike.abs().mean() < 0.5
+
+
 def test_a_classifier_begins_with_what_was_learned_and_does_not_share_it():
     model, images = build(), torch.randn(2, 1, 8, 8)
     classifier = model.classifier()
