@@ -45,6 +45,7 @@ BY_CLAIM = {
     "bert-barks": "barks",
     "bert-barks-gain": "barks_gain",
 }
+MISSED = {"bert-few-labels"}  # its threshold was not reached on every seed, so the chapter does not claim it
 
 
 @pytest.fixture(scope="module")
@@ -169,23 +170,27 @@ def test_a_small_run_writes_every_claim_and_its_thresholds(tmp_path, monkeypatch
     assert senses["word by itself"]["accuracy"] == pytest.approx(4 / 9)  # equal vectors: a blind choice
 
 
-def test_the_committed_result_was_measured_with_these_settings_and_holds_on_every_seed():
+def test_the_committed_result_was_measured_with_these_settings_and_holds_where_it_is_claimed():
     result = load_result("bert_claims")
     settings = {k: v for k, v in result["settings"].items() if k != "thresholds"}
     assert settings == json.loads(json.dumps(dataclasses.asdict(Recipe())))
     assert result["settings"]["thresholds"] == Thresholds()._asdict()
     assert len(result["seed"]) >= 3
     for claim, name in BY_CLAIM.items():
-        for value in result["measured"]["claims"][claim]:
-            assert value >= getattr(Thresholds(), name), claim
+        holds = min(result["measured"]["claims"][claim]) >= getattr(Thresholds(), name)
+        assert holds is (claim not in MISSED), claim
 
 
 def test_the_chapter_records_these_claims_with_these_thresholds():
     notebook = nbformat.read(ROOT / "book/pretraining/bert.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     recorded = re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', text)
-    assert sorted(recorded) == sorted(BY_CLAIM)
-    for claim, name in BY_CLAIM.items():
+    assert sorted(recorded) == sorted(set(BY_CLAIM) - MISSED)
+    for claim in MISSED:  # not in the ledger; the prose quotes the seeds that missed the threshold
+        assert f'seeds["{claim}"]' in text
+        assert f"threshold.{BY_CLAIM[claim]}:" in text
+    for claim in recorded:
+        name = BY_CLAIM[claim]
         assert f"threshold.{name}," in text
         # No seed can change the senses of the barks.
         assert (f'seeds=seeds["{claim}"]' in text) is not claim.startswith("bert-barks")
