@@ -1,12 +1,16 @@
 """The live sampler: the page holds the very model, and its script filters and draws as the library does."""
 
 import base64
+import functools
+import html
+import http.server
 import json
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnxruntime
@@ -15,7 +19,7 @@ import torch
 from torch.testing import assert_close
 
 from lectures_lib.data.corpus import ByteLevelBPE, Characters
-from lectures_lib.inference import filtered_probabilities
+from lectures_lib.inference import continue_text, filtered_probabilities
 from lectures_lib.models.gpt import GPT, GPTConfig
 from lectures_lib.visual import live_sampler
 from lectures_lib.visual.live_sampler import sampler_html
@@ -152,3 +156,58 @@ def test_in_the_static_book_it_is_a_page_and_in_a_notebook_a_widget(model, monke
 def test_bad_input_is_refused_by_name(model, code, examples, message):
     with pytest.raises(ValueError, match=message):
         sampler_html(model, code, examples=examples)
+
+
+# What a reader does, as a script of the page; Chromium then prints the page as it stands.
+VISIT = """
+addEventListener("load", async () => {
+  const wait = (done) => new Promise((go) => { const t = setInterval(() => done() && (clearInterval(t), go()), 20); });
+  const root = document.querySelector(".lectures-live"), part = (name) => root.querySelector(`[data-${name}]`);
+  await wait(() => !part("form").hidden);
+  const [field, , topK] = part("form").querySelectorAll("input");
+  topK.value = 1;
+  for (const text of %s) {
+    part("new").removeAttribute("aria-busy");
+    field.value = text;
+    part("form").requestSubmit();
+    await wait(() => part("new").getAttribute("aria-busy") === "false" || !part("error").hidden);
+    const line = document.body.appendChild(document.createElement("code"));
+    const said = part("error").hidden ? part("new") : part("error");
+    line.textContent = JSON.stringify([text, said.textContent]);
+  }
+});
+"""
+
+
+def test_in_a_browser_the_page_writes_what_pytorch_writes(model, page, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    runtime = ROOT / "_build" / "web" / "onnx"
+    if browser is None or not runtime.is_dir():
+        pytest.skip("needs Chromium, and ONNX Runtime in _build/web, which `make book` fetches")
+    static = tmp_path / "_static"
+    static.mkdir()
+    shutil.copytree(runtime, static / "onnx")
+    shutil.copy(ROOT / "book" / "_static" / "live.js", static)
+    typed = ["ab", "c", "abc <abc <abc <", "axb", ""]  # the third is longer than the context
+    visit = f"<script>{VISIT % json.dumps(typed)}</script>"
+    head = '<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>live</title><body>'
+    (tmp_path / "page.html").write_text(head + page + visit, encoding="utf-8")
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        flags = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=60000 --dump-dom".split()
+        address = f"http://127.0.0.1:{server.server_port}/page.html"
+        command = [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        server.shutdown()
+    answers = dict(json.loads(html.unescape(line)) for line in re.findall(r"<code>(.*?)</code>", done.stdout))
+    assert list(answers) == typed, done.stderr[-2000:]
+    assert "“x” (character 2)" in answers.pop("axb")
+    assert "Type a beginning" in answers.pop("")
+    for text, said in answers.items():
+        assert text + said == continue_text(model, CODE, text, max_new_tokens=7, top_k=1)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
