@@ -21,7 +21,7 @@ from lectures_lib.visual.stepper import stepper
 from lectures_lib.visual.style import ACCENT, INK, MEMORY, MUTED, SOURCE, TARGET, house_style
 
 SHOWN_CANDIDATES = 8
-BAR = 12  # em of a bar for a probability of 1
+BAR = 12  # em of the longest bar
 VISIBLE = {" ": "␣", "\n": "⏎"}  # characters that one would not see
 
 
@@ -86,7 +86,7 @@ def next_token_map(table: Float[Tensor, "*table"], tokens: Sequence[str]) -> Fig
     return figure
 
 
-def probability_bars(rows: Mapping[str, Float[Tensor, "*row"]], tokens: Sequence[str], *, shown: int = 10) -> Figure:
+def probability_bars(rows: Mapping[str, Float[Tensor, "*row"]], tokens: Sequence[str], *, shown: int = 8) -> Figure:
     """Distributions over the next token under each other, the tokens in the order of the first one.
 
     Raises:
@@ -99,6 +99,7 @@ def probability_bars(rows: Mapping[str, Float[Tensor, "*row"]], tokens: Sequence
             raise ValueError(f"rows[{name!r}] must have shape {(len(tokens),)}, got {tuple(row.shape)}")
     order = next(iter(rows.values())).argsort(descending=True)[:shown].tolist()
     names = [VISIBLE.get(tokens[i], tokens[i]) for i in order]
+    highest = max(float(row.max()) for row in rows.values())
     with house_style():
         figure, panels = plt.subplots(
             len(rows), 1, sharex=True, sharey=True, squeeze=False, figsize=(6.4, 0.7 + 1.05 * len(rows))
@@ -106,9 +107,9 @@ def probability_bars(rows: Mapping[str, Float[Tensor, "*row"]], tokens: Sequence
         for axes, (name, row) in zip(panels[:, 0], rows.items(), strict=True):
             axes.bar(range(len(order)), row[order].numpy(), color=TARGET, alpha=0.8)
             axes.set_title(name, loc="right", fontsize=9, color=INK, y=0.7)
-            axes.set(ylim=(0, 1), yticks=[0, 1])
-        panels[-1, 0].set_xticks(range(len(names)), names)
-        panels[-1, 0].set(xlabel="the next character")
+            axes.set(ylim=(0, 1.15 * highest))
+        panels[-1, 0].set_xticks(range(len(names)), names, fontsize=9)
+        panels[-1, 0].set(xlabel="the next token")
         figure.supylabel("probability", fontsize=10, color=INK)
     return figure
 
@@ -122,7 +123,7 @@ def bits_by_order(ngrams: Mapping[str, Mapping[int, float]], others: Mapping[str
         for colour, (name, value) in zip((TARGET, ACCENT), others.items(), strict=False):
             axes.axhline(value, color=colour, linestyle="--", label=name)
         axes.set(xlabel="order n, the guessed token included", ylabel="bits a character, smaller is better")
-        axes.set(ylim=(0, None), xticks=sorted({order for bits in ngrams.values() for order in bits}))
+        axes.set(xticks=sorted({order for bits in ngrams.values() for order in bits}))
         axes.legend()
     return figure
 
@@ -170,7 +171,7 @@ def sampling_widget(
     from IPython.display import HTML, display
 
     stories = {name: sampling_frames(model, code, prompt, steps=steps, **filters) for name, filters in settings.items()}
-    display(HTML(stepper(stories, choice="Setting", step="Character")))
+    display(HTML(stepper(stories, choice="Setting", step="Token")))
 
 
 def sampler(model: GPT, code: TextCode, *, example: str, max_new_tokens: int = 200) -> None:
@@ -224,12 +225,13 @@ def sampler_answer(model: GPT, code: TextCode, text: str, *, max_new_tokens: int
 def _frame(
     code: TextCode, ids: Sequence[int], plain: Float[Tensor, " v"], filtered: Float[Tensor, " v"], token: int
 ) -> str:
-    rows = []
+    rows, highest = [], float(torch.maximum(plain, filtered).max())
     for i in plain.argsort(descending=True)[:SHOWN_CANDIDATES].tolist():
         name, before, after = _visible(code.decode([i])), float(plain[i]), float(filtered[i])
         drawn = " ← drawn" if i == token else ""
+        bars = _bar(before / highest, MUTED) + _bar(after / highest, TARGET)
         rows.append(
-            f"<tr><td><code>{html.escape(name)}</code></td><td>{_bar(before, MUTED)}{_bar(after, TARGET)}</td>"
+            f"<tr><td><code>{html.escape(name)}</code></td><td>{bars}</td>"
             f"<td>{before:.0%} → {'cut' if after == 0 else f'{after:.0%}'}{drawn}</td></tr>"
         )
     rest = "" if token in plain.argsort(descending=True)[:SHOWN_CANDIDATES] else (
