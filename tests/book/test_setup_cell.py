@@ -32,7 +32,7 @@ def clone(tmp_path_factory):
     folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
-    for name in ("lectures_lib", "results"):
+    for name in ("lectures_lib", "results", "book/checkpoints"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "All"]):
@@ -156,13 +156,14 @@ def test_filling_changes_one_line_and_needs_exactly_one_place():
         colab.fill(source, "https://github.com/owner/name", "abc")
 
 
-def test_the_wheel_holds_every_room_and_the_results(clone, tmp_path):
+def test_the_wheel_holds_every_room_the_results_and_the_checkpoints(clone, tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, clone]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     wanted = {p.relative_to(ROOT).as_posix() for p in (ROOT / "lectures_lib").rglob("*.py")}
     wanted |= {f"lectures_lib/results/{p.name}" for p in (ROOT / "results").glob("*.json")}
+    wanted |= {f"lectures_lib/checkpoints/{p.name}" for p in (ROOT / "book" / "checkpoints").glob("*.safetensors")}
     assert wanted <= held
 
 
