@@ -141,13 +141,18 @@ def _difference(value: float | None, scale: float | None) -> str:
     return f"{value:.1e} of {scale:.3g}" if value else f"0 of {scale:.3g}"
 
 
+LONGEST_CELL = 100  # characters; a model's sample is longer
+
+
 def _measured(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and texts of what fits into a table: numbers, words, numbers over seeds. The file has the rest."""
     for name, value in values.items():
         if isinstance(value, int | float | str):
-            yield name.replace("_", " "), _short(value)
+            if len(str(value)) <= LONGEST_CELL:
+                yield name.replace("_", " "), _short(value)
         elif isinstance(value, dict):
-            yield from _measured(value)
+            inside = "" if name == "claims" else name.replace("_", " ") + " "
+            yield from ((inside + inner, text) for inner, text in _measured(value))
         elif value and all(isinstance(part, int | float) for part in value):
             yield name, f"{min(value):.4g} to {max(value):.4g}"
 
