@@ -46,6 +46,7 @@ BY_CLAIM = {
     "bert-barks-gain": "barks_gain",
 }
 MISSED = {"bert-few-labels"}  # its threshold was not reached on every seed, so the chapter does not claim it
+ROUNDING = {"bert-both-directions"}  # held on all seeds, but missed by one in a hundred on other threads: not claimed
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +186,8 @@ def test_the_chapter_records_these_claims_with_these_thresholds():
     notebook = nbformat.read(ROOT / "book/pretraining/bert.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     recorded = re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', text)
-    assert sorted(recorded) == sorted(set(BY_CLAIM) - MISSED)
-    for claim in MISSED:  # not in the ledger; the prose quotes the seeds that missed the threshold
+    assert sorted(recorded) == sorted(set(BY_CLAIM) - MISSED - ROUNDING)
+    for claim in MISSED | ROUNDING:  # not in the ledger; the prose quotes the seeds and the threshold
         assert f'seeds["{claim}"]' in text
         assert f"threshold.{BY_CLAIM[claim]}:" in text
     for claim in recorded:
