@@ -46,7 +46,7 @@ BY_CLAIM = {
     "bert-barks-gain": "barks_gain",
 }
 MISSED = {"bert-few-labels"}  # its threshold was not reached on every seed, so the chapter does not claim it
-ROUNDING = {"bert-both-directions"}  # held on all seeds, but missed by one in a hundred on other threads: not claimed
+ROUNDING = {"bert-both-directions"}  # held on these seeds, missed by a gap in a thousand on two threads: not claimed
 
 
 @pytest.fixture(scope="module")
