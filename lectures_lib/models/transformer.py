@@ -112,6 +112,16 @@ class DecodingState(NamedTuple):
     caches: list[LayerCache]
     group: int = 1
 
+    @classmethod
+    def before_the_first(
+        cls, layers: nn.ModuleList, memory: Float[Tensor, "batch time d_model"], mask: Tensor, max_length: int
+    ) -> DecodingState:
+        """What decoder `layers` need to begin with: the memory's keys and values, and empty caches."""
+        pairs = [layer.cross_attention.keys_and_values(memory) for layer in layers]
+        batch, heads, _, d_head = pairs[0][0].shape
+        caches = key_value_cache(len(pairs), batch, heads, max_length, d_head, like=memory)
+        return cls(pairs, mask, caches)
+
 
 class EncoderLayer(nn.Module):
     """Self-attention, then the feed-forward network, each with its residual connection.
@@ -242,13 +252,7 @@ class Transformer(nn.Module):
     def start(self, source: Int[Tensor, "batch time"], source_lengths: Int[Tensor, "*lengths"]) -> DecodingState:
         """The state before the first token: the memory's keys and values, and empty caches."""
         memory, mask = self.encode(source, source_lengths)
-        c = self.config
-        caches = key_value_cache(
-            c.n_decoder_layers, len(source), c.n_heads, c.max_length, c.d_model // c.n_heads, like=memory
-        )
-        return DecodingState(
-            [layer.cross_attention.keys_and_values(memory) for layer in self.decoder_layers], mask, caches
-        )
+        return DecodingState.before_the_first(self.decoder_layers, memory, mask, self.config.max_length)
 
     def step(
         self, tokens: Int[Tensor, " batch"], state: DecodingState

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lectures_lib.attention import CrossAttention, SelfAttention, key_value_cache, padding_mask
+from lectures_lib.attention import CrossAttention, SelfAttention, padding_mask
 from lectures_lib.layers import NORMS, Dropout, FeedForward, SinusoidalPositions
 from lectures_lib.models.transformer import DecoderLayer, DecodingState, EncoderLayer, TransformerConfig
 
@@ -332,13 +332,7 @@ class TransformerTTS(nn.Module):
     ) -> DecodingState:
         """The state before the first step: the memory's keys and values, and empty caches. Raises as `encode`."""
         memory, mask = self.encode(tokens, token_lengths)
-        c = self.config
-        caches = key_value_cache(
-            c.n_decoder_layers, len(tokens), c.n_heads, c.max_length, c.d_model // c.n_heads, like=memory
-        )
-        return DecodingState(
-            [layer.cross_attention.keys_and_values(memory) for layer in self.decoder_layers], mask, caches
-        )
+        return DecodingState.before_the_first(self.decoder_layers, memory, mask, self.config.max_length)
 
     def step(
         self,
