@@ -84,7 +84,7 @@ class ClaimsTable(_Table):
             claim["statement"],
             f"{claim['measured']:.4g}{spread}{unit}{_over_seeds(claim.get('seeds'))}",
             f"{sign} {claim['threshold']:.4g}{unit}",
-            "yes" if claim["holds"] else "NO",
+            "yes" if claim["holds"] else "not by this build's clock" if claim.get("by_clock") else "NO",
             claim["caveat"] or "–",
         )
         return self._row([link, *map(nodes.Text, texts)], identifier=f"claim-{claim['id']}")

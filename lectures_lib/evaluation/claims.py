@@ -2,7 +2,9 @@
 
 A chapter records each of its claims with `record_claim`. The cell shows the verdict to the reader and carries the
 numbers as JSON beside it; the book's build collects them from the executed notebooks into one ledger,
-`_build/claims.json`, and fails when a claim no longer holds.
+`_build/claims.json`, and fails when a claim no longer holds. One thing is not the book's to promise: how fast the
+machine that builds it is. A claim that is measured by the clock is shown with its verdict like any other, but what
+the build holds it to are the seeds of its result file.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ CLAIM_MIME = "application/vnd.lectures.claim+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One measured statement; `better` says on which side of the threshold it holds ("above" or "below", inclusive)."""
+    """One measured statement; `better` says on which side of the threshold it holds ("above" or "below", inclusive).
+
+    `by_clock` tells that `measured` is a time, or a ratio of times, of the machine that ran the chapter.
+    """
 
     id: str
     statement: str
@@ -33,11 +38,19 @@ class Claim:
     interval: tuple[float, float] | None = None
     seeds: tuple[float, ...] = ()
     chapter: str = ""
+    by_clock: bool = False
 
     @property
     def holds(self) -> bool:
         """Whether the measured value, and that of every seed, lies on the promised side of the threshold."""
-        values = (self.measured, *self.seeds)
+        return self._all_hold((self.measured, *self.seeds))
+
+    @property
+    def refused(self) -> bool:
+        """Whether the book may not be built with it: it does not hold, and this machine's clock is not to blame."""
+        return not self._all_hold(self.seeds if self.by_clock and self.seeds else (self.measured, *self.seeds))
+
+    def _all_hold(self, values: Sequence[float]) -> bool:
         if self.better == "above":
             return min(values) >= self.threshold
         return max(values) <= self.threshold
@@ -56,6 +69,7 @@ class Claim:
             "caveat": self.caveat,
             "interval": None if self.interval is None else list(self.interval),
             "seeds": list(self.seeds),
+            "by_clock": self.by_clock,
         }
 
     @classmethod
@@ -69,8 +83,10 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """The verdict in two words."""
-        return "✓ holds" if self.holds else "✗ does not hold"
+        """The verdict in a few words."""
+        if self.holds:
+            return "✓ holds"
+        return "✗ does not hold" if self.refused else "✗ does not hold on this machine, at this moment"
 
     @property
     def numbers(self) -> str:
@@ -103,15 +119,19 @@ def record_claim(
     caveat: str = "",
     interval: Sequence[SupportsFloat] | None = None,
     seeds: Sequence[SupportsFloat] = (),
+    by_clock: bool = False,
 ) -> Claim:
     """Show a claim with its verdict and put it on record.
 
     `measured` must be at least `threshold` (`better="above"`) or at most (`better="below"`). `interval` is (low,
     high) around the measured value, `caveat` says what the measurement does not show. A claim that does not hold
-    raises nothing here, so that a reader who changes a cell can go on; the book's build is what refuses it.
+    raises nothing here, so that a reader who changes a cell can go on; the book's build is what refuses it. With
+    `by_clock`, for a value measured in seconds, the build goes by `seeds` alone, which must be given: those were
+    measured on a machine with nothing else to do.
 
     Errors: `ValueError` for an `id` that is not words of a–z, 0–9 joined by hyphens, an empty statement, a number
-    that is not finite, an unknown `better`, an interval that is not (low, high) around the measured value.
+    that is not finite, an unknown `better`, an interval that is not (low, high) around the measured value, `by_clock`
+    without `seeds`.
     """
     if not isinstance(id, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
         raise ValueError(f"id must be words of a-z and 0-9 joined by hyphens, such as 'long-sentences'; got {id!r}")
@@ -119,6 +139,8 @@ def record_claim(
         raise ValueError(f"statement must be a sentence; got {statement!r}")
     if better not in ("above", "below"):
         raise ValueError(f"better must be 'above' or 'below'; got {better!r}")
+    if by_clock and not len(seeds):
+        raise ValueError(f"seeds must hold what an experiment measured where a claim goes by the clock; got {seeds!r}")
     claim = Claim(
         id=id,
         statement=statement,
@@ -129,6 +151,7 @@ def record_claim(
         caveat=caveat,
         interval=_interval(interval, measured),
         seeds=tuple(_finite("seeds", value) for value in seeds),
+        by_clock=by_clock,
     )
     _show(claim)
     return claim

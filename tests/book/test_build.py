@@ -212,6 +212,13 @@ def test_a_claim_that_does_not_hold_fails_the_build_every_time_and_is_named(root
         assert "claim 'toy-gain' of book/chapter does not hold: measured 1, claimed ≥ 2" in said
 
 
+def test_a_claim_that_fails_by_this_machines_clock_alone_is_noted_and_the_book_is_built(root):
+    write_chapter(root, CELLS[0], CELLS[3].replace("2, 1", "1, 2, seeds=[3], by_clock=True"))
+    status, said = make_book(root)
+    assert status == 0, said
+    assert "note: claim 'toy-gain' of book/chapter does not hold by this machine's clock: measured 1" in said
+
+
 def test_a_warning_and_a_broken_link_fail_the_build_every_time(root):
     write_chapter(root, "1", prose="# A toy\n\n{ref}`nowhere`")
     for _ in range(2):

@@ -110,6 +110,21 @@ def test_the_ledger_is_a_json_list_with_the_verdicts(tmp_path):
     assert set(ledger[0]) >= {"id", "chapter", "statement", "measured", "threshold", "holds"}
 
 
+def test_by_the_clock_the_build_goes_by_the_seeds_and_the_reader_sees_both():
+    slow_machine = record_claim("fast", "It is fast.", 1.5, 2.0, seeds=[2.5, 3.0], by_clock=True)
+    assert not slow_machine.holds
+    assert not slow_machine.refused
+    assert "on this machine" in slow_machine.verdict
+    assert record_claim("fast", "It is fast.", 2.5, 2.0, seeds=[1.9, 3.0], by_clock=True).refused
+    assert record_claim("fast", "It is fast.", 1.5, 2.0, seeds=[2.5, 3.0]).refused
+    assert module.Claim.from_dict(slow_machine.as_dict()) == slow_machine
+
+
+def test_by_the_clock_without_seeds_is_refused_at_once():
+    with pytest.raises(ValueError, match="seeds must hold what an experiment measured"):
+        record_claim("fast", "It is fast.", 2.5, 2.0, by_clock=True)
+
+
 def test_in_a_script_the_verdict_is_one_printed_line(capsys, monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
     record_claim("gain", "It gains.", 2.5, 1.0, unit="BLEU", interval=(2.0, 3.0))
