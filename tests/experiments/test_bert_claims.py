@@ -162,8 +162,9 @@ def test_a_small_run_writes_every_claim_and_its_thresholds(tmp_path, monkeypatch
     monkeypatch.setattr(experiment, "Recipe", SmallRecipe)
     monkeypatch.setattr(experiment, "minilm", lambda **_: tiny_reader(full))
     path = tmp_path / "r.json"
-    assert main(["bert_claims", "--seeds", "3", "--steps", "6", "--out", str(path)]) == 0
+    assert main(["bert_claims", "--seeds", "3", "--steps", "6", "--weights", str(tmp_path), "--out", str(path)]) == 0
     result = json.loads(path.read_text())
+    assert {file.name for file in tmp_path.glob("*.safetensors")} == set(experiment.CHECKPOINTS.values())
     assert result["seed"] == [3]
     assert set(result["measured"]["claims"]) == set(BY_CLAIM)
     assert result["settings"]["thresholds"] == Thresholds()._asdict()
@@ -195,6 +196,19 @@ def test_the_chapter_records_these_claims_with_these_thresholds():
         assert f"threshold.{name}," in text
         # No seed can change the senses of the barks.
         assert (f'seeds=seeds["{claim}"]' in text) is not claim.startswith("bert-barks")
+
+
+def test_the_stored_networks_are_the_first_seeds_and_fill_as_many_gaps_as_the_result_says():
+    vocabulary = experiment.WordPiece.of_words(experiment.english_words())
+    first = load_result("bert_claims")["measured"]["by_seed"][0]
+    for name in experiment.CHECKPOINTS:
+        found = experiment.gap_accuracy(experiment.stored(vocabulary, name), vocabulary, Recipe())
+        assert found._asdict() == pytest.approx(first[f"gaps, {name}"], abs=1e-3)
+
+
+def test_an_unknown_network_is_refused_by_name(data):
+    with pytest.raises(ValueError, match="name must be one of .*'both directions'.*'right to left'"):
+        experiment.stored(data[0], "right to left")
 
 
 def test_the_model_of_the_experiment_is_the_chapters_tiny_one(data):
