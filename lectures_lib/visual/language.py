@@ -22,6 +22,7 @@ from lectures_lib.visual.style import ACCENT, INK, MEMORY, MUTED, SOURCE, TARGET
 
 SHOWN_CANDIDATES = 8
 BAR = 12  # em of the longest bar
+NEW_TEXT = f"color: inherit; text-decoration: underline 0.15em {TARGET}"  # a colour alone would be hard to read
 VISIBLE = {" ": "␣", "\n": "⏎"}  # characters that one would not see
 
 
@@ -255,5 +256,5 @@ def _visible(text: str) -> str:
 def _text(given: str, new: str) -> str:
     return (
         '<pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
-        f'{html.escape(given)}<b style="color: {TARGET}">{html.escape(new)}</b></pre>'
+        f'{html.escape(given)}<b style="{NEW_TEXT}">{html.escape(new)}</b></pre>'
     )

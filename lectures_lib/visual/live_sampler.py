@@ -15,10 +15,12 @@ from lectures_lib.data.corpus import TextCode
 from lectures_lib.inference import continue_text
 from lectures_lib.inference.export import gpt_to_onnx
 from lectures_lib.models.gpt import GPT
-from lectures_lib.visual.language import sampler
+from lectures_lib.visual.language import NEW_TEXT, sampler
 from lectures_lib.visual.live import SCRIPT, STYLE
 
-TEXT_STYLE = ".lectures-live pre { white-space: pre-wrap; overflow-wrap: anywhere } .lectures-live pre b { color: "
+TEXT_STYLE = (
+    f".lectures-live pre {{ white-space: pre-wrap; overflow-wrap: anywhere }} .lectures-live pre b {{ {NEW_TEXT} }}"
+)
 
 
 def live_sampler(model: GPT, code: TextCode, *, examples: Sequence[str], max_new_tokens: int = 200) -> None:
@@ -99,7 +101,7 @@ def _page(payload: Mapping[str, object], *, megabytes: float, size: int) -> str:
     first = examples[0]
     return f"""<div id="{identity}" class="lectures-live" role="group" aria-label="Write with this model">
 <style>{STYLE}
-{TEXT_STYLE}var(--target) }}</style>
+{TEXT_STYLE}</style>
 <form data-form hidden><p><label for="{identity}-b">Beginning</label>
 <input id="{identity}-b" type="text" autocomplete="off" spellcheck="false" aria-describedby="{identity}-n {identity}-e">
 <button type="submit">Write</button></p>{sliders}</form>
