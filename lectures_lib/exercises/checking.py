@@ -32,7 +32,7 @@ def unanswered(answer: Any) -> bool:
 def as_number(name: str, answer: Any) -> float:
     """The answer as a number; a tensor of one element counts as one."""
     try:
-        return float(answer)
+        return float(answer.detach() if isinstance(answer, Tensor) else answer)
     except (TypeError, ValueError, RuntimeError):
         raise WrongAnswer(f"{name} should be one number, and yours is {_describe(answer)}.") from None
 
