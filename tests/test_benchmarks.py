@@ -5,6 +5,8 @@ import json
 import torch
 from torch.testing import assert_close
 
+from benchmarks import __main__ as program
+from benchmarks import goals
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.seq2seq import WordByWord
 from lectures_lib.data.batching import pair_batch
@@ -28,6 +30,33 @@ def test_a_benchmark_leaves_its_numbers(tmp_path, monkeypatch, capsys):
     assert row["unit"] == "ms"
     assert torch.__version__.split("+")[0] in row["hardware"]
     assert "seq2seq-step" in capsys.readouterr().out
+
+
+def test_a_recorded_benchmark_replaces_its_row_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    times = {"slow": 2.0, "fast": 8.0}
+    rest = {"ours": 1.0, "unit": "ms", "spread": 0.1}
+    fake = {name: lambda name=name: {**rest, "peer": times[name], "ratio": times[name]} for name in times}
+    monkeypatch.setattr(program, "BENCHMARKS", fake)
+    monkeypatch.setattr(goals, "GOALS", {"slow": goals.Goal(3.0, "small products")})
+    assert main(["--record"]) == 0
+    times["slow"] = 4.0
+    assert main(["slow", "--record"]) == 0
+    result = json.loads((tmp_path / "results" / "benchmarks.json").read_text())
+    assert result["measured"]["fast"]["ratio"] == 8.0
+    assert result["measured"]["slow"]["ratio"] == 4.0
+    assert result["measured"]["slow"]["reached"]
+
+
+def test_a_missed_goal_says_why_and_a_reached_one_need_not(monkeypatch):
+    monkeypatch.setitem(goals.GOALS, "x", goals.Goal(2.0, "small products"))
+    assert goals.beside_goal("x", 1.5) == {"goal": 2.0, "reached": False, "reason": "small products"}
+    assert goals.beside_goal("x", 2.0) == {"goal": 2.0, "reached": True}
+    assert goals.beside_goal("unheard of", 1.0) == {}
+
+
+def test_every_goal_is_of_a_benchmark_there_is():
+    assert set(goals.GOALS) <= set(BENCHMARKS)
 
 
 def test_an_unknown_benchmark_lists_those_there_are(capsys):

@@ -100,6 +100,8 @@ class ResultsTable(_Table):
         self.env.note_dependency(str(root / "results"))
         rows = []
         for path in sorted((root / "results").glob("*.json")):
+            if path.name == SpeedTable.source:
+                continue
             self.env.note_dependency(str(path))
             result = json.loads(path.read_text(encoding="utf-8"))
             measured = "; ".join(f"{name} {text}" for name, text in _measured(result["measured"]))
@@ -109,6 +111,33 @@ class ResultsTable(_Table):
             how += nodes.Text(str(result["date"]))
             rows.append(self._row([nodes.Text(result["name"]), nodes.Text(measured), how]))
         return rows
+
+
+class SpeedTable(_Table):
+    """`{speed-table}`: our times beside a peer's, `results/benchmarks.json`."""
+
+    headings = ("Task", "Ours", "Peer", "Ratio, above 1 where ours is faster", "Goal", "What stops us")
+    nothing = "No times have been recorded yet: `python -m benchmarks --record` does it."
+    source = "benchmarks.json"
+
+    def rows(self, root: pathlib.Path) -> list[nodes.row]:  # noqa: D102
+        path = root / "results" / self.source
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return []
+        return [self._speed(*item) for item in json.loads(path.read_text(encoding="utf-8"))["measured"].items()]
+
+    def _speed(self, task: str, row: dict[str, Any]) -> nodes.row:
+        beside = row["peer"] is not None
+        goal = f"{row['goal']:.3g}, {'reached' if row['reached'] else 'missed'}" if "goal" in row else "–"
+        texts = (
+            f"{row['ours']:.4g} {row['unit']}, spread {row['spread']:.2g}",
+            f"{row['peer']:.4g} {row['unit']}" if beside else "–",
+            f"{row['ratio']:.2f}" if beside else "–",
+            goal,
+            row.get("reason") or "–",
+        )
+        return self._row([nodes.literal("", task), *map(nodes.Text, texts)], identifier=f"speed-{task}")
 
 
 class ParityTable(_Table):
@@ -250,6 +279,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("lectures_repository", "", "env")
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("results-table", ResultsTable)
+    app.add_directive("speed-table", SpeedTable)
     app.add_directive("parity-table", ParityTable)
     app.connect("config-inited", configure)
     app.connect("builder-inited", drop_thebe, priority=0)

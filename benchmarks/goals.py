@@ -1,0 +1,39 @@
+"""What we aim at beside each peer, and what stops us where we do not get there.
+
+A goal is a ratio, the peer's time over ours. A reason is what a profile of our side showed; it stands in the table of
+the book's results page only while its goal is missed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Goal(NamedTuple):
+    """The ratio aimed at, and what stops us as far as we know."""
+
+    ratio: float
+    reason: str = ""
+
+
+GOALS: dict[str, Goal] = {
+    "word2vec": Goal(0.5),
+    "transformer-step": Goal(1.15),
+    "transformer-greedy": Goal(3.0),
+    "transformer-beam": Goal(2.0),
+    "transformer-cost-per-token": Goal(1 / 1.4),  # at 512 tokens at most 1.4 times what it is at 32
+    "gpt-step": Goal(1.2),
+    "gpt-sample-1": Goal(3.0),
+    "gpt-sample-8": Goal(3.0),
+    "bert-step": Goal(1.2),
+    "dcgan-round-bf16": Goal(1.3),
+}
+
+
+def beside_goal(name: str, ratio: float | None) -> dict[str, float | bool | str]:
+    """What a row says about its goal: the goal, whether it is reached, and the reason where not."""
+    goal = GOALS.get(name)
+    if goal is None or ratio is None:
+        return {}
+    reached = ratio >= goal.ratio
+    return {"goal": goal.ratio, "reached": reached} | ({} if reached else {"reason": goal.reason})
