@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bert, gan, gpt, seq2seq, transformer, word2vec
+from benchmarks import bert, gan, gpt, seq2seq, transformer, vision, word2vec
 from benchmarks.goals import beside_goal
 from lectures_lib.experiments.record import commit, hardware, load_result, write_result
 
@@ -28,6 +28,7 @@ BENCHMARKS = {
     "gpt-sample-1": gpt.sample_one,
     "gpt-sample-8": gpt.sample_eight,
     "bert-step": bert.training_step,
+    "vit-step": vision.training_step,
     "dcgan-round": gan.equal_precision,
     "dcgan-round-bf16": gan.best_precision,
 }

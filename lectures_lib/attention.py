@@ -195,15 +195,17 @@ class SelfAttention(nn.Module):
         *,
         causal: bool = False,
         cache: LayerCache | None = None,
-    ) -> Float[Tensor, "batch time d_model"]:
+        queries: int | None = None,
+    ) -> Float[Tensor, "batch looking d_model"]:
         """Every position looks at all positions (`causal`: at itself and those before) and mixes their values.
 
-        With a `cache`, `x` holds the new positions only, and they look at the cached ones too.
+        With a `cache`, `x` holds the new positions only, and they look at the cached ones too. With `queries`, only as
+        many first positions look: for a layer whose other outputs nobody reads.
 
         Raises:
             ValueError: `mask` is not boolean or does not broadcast to (batch, heads, time, all positions).
         """
-        query, key, value = self.heads(x)
+        query, key, value = self.heads(x, queries)
         if cache is not None:
             before = cache.length
             key, value = cache.append(key, value)
@@ -213,10 +215,18 @@ class SelfAttention(nn.Module):
         dropped = {"dropout": self.dropout} if self.dropout and self.training else {}
         return self.project_out(_join_heads(attention(query, key, value, mask, causal=causal, **dropped)))
 
-    def heads(self, x: Float[Tensor, "batch time d_model"]) -> tuple[Tensor, Tensor, Tensor]:
-        """The query, key and value of every head, each (batch, heads, time, d_head)."""
-        query, key, value = self.project_in(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        return query, key, value
+    def heads(
+        self, x: Float[Tensor, "batch time d_model"], queries: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The query, key and value of every head, each (batch, heads, time, d_head); queries of the first ones only."""
+        if queries is None:
+            query, key, value = self.project_in(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+            return query, key, value
+        weight, bias, d_model = self.project_in.weight, self.project_in.bias, x.shape[-1]
+        query = F.linear(x[:, :queries], weight[:d_model], bias[:d_model]).unflatten(-1, (self.n_heads, -1))
+        both = F.linear(x, weight[d_model:], bias[d_model:]).unflatten(-1, (2, self.n_heads, -1))
+        key, value = both.permute(2, 0, 3, 1, 4).unbind()
+        return query.transpose(1, 2), key, value
 
     def weights(
         self,
@@ -225,9 +235,10 @@ class SelfAttention(nn.Module):
         *,
         causal: bool = False,
         cache: LayerCache | None = None,
-    ) -> Float[Tensor, "batch heads time all_time"]:
+        queries: int | None = None,
+    ) -> Float[Tensor, "batch heads looking all_time"]:
         """How much each position looks at each: what `forward` uses and does not store. `cache` is only read."""
-        query, key, _ = self.heads(x)
+        query, key, _ = self.heads(x, queries)
         if cache is not None:
             key = torch.cat([cache.key[:, :, : cache.length], key], dim=2)
         if causal:

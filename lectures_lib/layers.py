@@ -251,3 +251,12 @@ class SelfAttentionLayer(nn.Module):
         """`mask` is boolean and broadcasts to (batch, heads, time, time)."""
         x = self.add_attention(x, lambda x: self.self_attention(x, mask))
         return self.add_feed_forward(x, self.feed_forward)
+
+    def of_first(
+        self, x: Float[Tensor, "batch time d_model"], count: int, mask: Tensor | None = None
+    ) -> Float[Tensor, "batch first d_model"]:
+        """What `forward` gives the first `count` positions, without computing the others: for a last layer."""
+        add = self.add_attention
+        mixed = self.self_attention(add.norm(x) if add.kind == "pre" else x, mask, queries=count)
+        first = x[:, :count] + add.dropout(mixed)
+        return self.add_feed_forward(add.norm(first) if add.kind == "post" else first, self.feed_forward)

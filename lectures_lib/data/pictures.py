@@ -72,6 +72,24 @@ def pictures(scenes: Iterable[Scene], *, night: bool | None = None) -> Float[Ten
     return torch.stack(drawn)
 
 
+def placed(drawn: Picture, side: int, *, x: int, y: int) -> Picture:
+    """The picture in a larger landscape of `side` × `side` pixels, its upper left corner at column `x` and row `y`.
+
+    Around it the pixels at its border go on; the boxes move along.
+
+    Raises:
+        ValueError: the picture would stick out.
+    """
+    height, width = drawn.pixels.shape[1:]
+    if not (0 <= x <= side - width and 0 <= y <= side - height):
+        raise ValueError(f"x and y must lie between 0 and {side - width}, {side - height}, got {x} and {y}")
+    around = torch.arange(side)
+    rows, columns = (around - y).clamp(0, height - 1), (around - x).clamp(0, width - 1)
+    pixels = drawn.pixels[:, rows[:, None], columns[None, :]]
+    boxes = (b._replace(x0=b.x0 + x, y0=b.y0 + y, x1=b.x1 + x, y1=b.y1 + y) for b in drawn.boxes)
+    return Picture(pixels, tuple(boxes), drawn.night)
+
+
 def counterpart(scene: Scene, change: str, *, clause: int = 0) -> Picture:
     """The same clause with day and night exchanged ("day-night"), or horse and zebra ("horse-zebra").
 

@@ -18,10 +18,16 @@ EXPERIMENTS = {
     "shakespeare": "GPT on tiny Shakespeare in 3 or 30 minutes, from the cache folder",
     "bert_claims": "the claims of the chapter bert over several seeds",
     "sentiment": "film reviews with a BERT from scratch, frozen and fine-tuned",
+    "vision_claims": "the claims of the chapter vision over several seeds",
+    "sit_vit": "SiT beside a Vision Transformer from scratch, on digits and animals, few labels and all",
     "digit_classifier": "the classifier with which generated digits are judged",
     "gan_claims": "the claims of the chapter gan over several seeds",
     "gan_losses_claims": "the claims of the chapter gan_losses over several seeds",
+    "gan_training_claims": "four sick GANs under every treatment over several seeds",
     "gan_mnist": "DCGAN on digits under every loss, at equal budget",
+    "dcgan_claims": "the claims of the chapter dcgan over several seeds",
+    "dcgan_digits": "the generator of digits whose weights travel with the book",
+    "gan_quality": "DCGAN as trained here beside PyTorch's example, by the clock",
 }
 
 

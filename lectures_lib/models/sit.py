@@ -137,6 +137,12 @@ class SiTBatch(NamedTuple):
         """The same on another device."""
         return SiTBatch(*(tensor.to(device) for tensor in self))
 
+    def shard(self, index: int, count: int) -> SiTBatch:
+        """Every `count`-th picture from `index` on, with both of its views; their strangers are then fewer."""
+        pictures = torch.arange(len(self) // 2, device=self.turns.device)[index::count]
+        rows = torch.cat([pictures, pictures + len(self) // 2])
+        return SiTBatch(*(tensor[rows] for tensor in self))
+
     def __len__(self) -> int:
         return len(self.turns)
 

@@ -162,6 +162,25 @@ class VisionEncoder(nn.Module):
         Raises:
             ValueError: `images` is not (batch, channels, side, side) in the config's sizes, or not of floating point.
         """
+        x = self.embedded(images)
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+    def read_tokens(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch tokens d_model"]:
+        """The first states that `forward` gives, those of the tokens: the last layer leaves the patches' out.
+
+        Raises:
+            ValueError: as `forward`.
+        """
+        x = self.embedded(images)
+        *below, last = self.layers
+        for layer in below:
+            x = layer(x)
+        return self.norm(last.of_first(x, self.config.n_tokens))
+
+    def embedded(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
+        """What the first layer reads: the tokens and the patches with their positions. Raises as `forward`."""
         c = self.config
         if images.ndim != 4 or tuple(images.shape[1:]) != (c.n_channels, c.image_size, c.image_size):
             expected = f"(batch, {c.n_channels}, {c.image_size}, {c.image_size})"
@@ -170,10 +189,7 @@ class VisionEncoder(nn.Module):
             raise ValueError(f"images must be floating-point numbers, usually from -1 to 1, got {images.dtype}")
         x = self.embed_patch(patches(images, c.patch_size))
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], dim=1)
-        x = self.dropout(self.positions(x))
-        for layer in self.layers:
-            x = layer(x)
-        return self.norm(x)
+        return self.dropout(self.positions(x))
 
 
 class ViT(nn.Module):
@@ -195,7 +211,7 @@ class ViT(nn.Module):
 
     def forward(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch classes"]:
         """The score of every class. Raises ValueError as `features`."""
-        return self.head(self.features(images)[:, : self.config.n_tokens].mean(dim=1))
+        return self.head(self.encoder.read_tokens(images).mean(dim=1))
 
     def features(self, images: Shaped[Tensor, "*images"]) -> Float[Tensor, "batch places d_model"]:
         """The states that the classifier reads, and those of the patches: tokens first, then patches row by row.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from lectures_lib.attention import recorded_weights
+from lectures_lib.layers import SelfAttentionLayer
 from lectures_lib.models.vit import ViT, ViTConfig, from_patches, patches
 
 PROPERTY = settings(deadline=None, max_examples=15)
@@ -233,3 +234,34 @@ def test_a_picture_of_another_size_is_refused_with_both_shapes(shape):
 def test_bytes_are_refused_before_they_are_taken_for_numbers_from_minus_one_to_one():
     with pytest.raises(ValueError, match="images must be floating-point numbers, .* got torch.uint8"):
         build()(torch.zeros(1, 3, 6, 6, dtype=torch.uint8))
+
+
+# What only the tokens need
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2])
+def test_the_last_layer_without_the_patches_gives_the_tokens_what_the_whole_layer_gives(n_tokens):
+    model, images = build(n_tokens=n_tokens), torch.randn(2, 3, 6, 6)
+    short, whole = model.encoder.read_tokens(images), model.encoder(images)[:, :n_tokens]
+    assert_close(short, whole)
+    gradients = []
+    for states in (short, whole):
+        model.zero_grad()
+        states.sin().sum().backward(retain_graph=True)
+        gradients.append({name: p.grad.clone() for name, p in model.encoder.named_parameters()})
+    assert_close(*gradients)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_layer_of_the_first_places_is_the_layer_at_the_first_places(norm):
+    torch.manual_seed(0)
+    layer, x = SelfAttentionLayer(8, 2, 16, norm=norm), torch.randn(2, 5, 8)
+    mask = torch.tensor([True, True, False, True, True])
+    assert_close(layer.of_first(x, 2, mask), layer(x, mask)[:, :2])
+    with recorded_weights(layer) as weights:
+        layer.of_first(x, 2)
+    assert weights["self_attention"].shape == (2, 2, 2, 5)
+    assert_close(
+        weights["self_attention"],
+        layer.self_attention.weights(x if norm == "post" else layer.add_attention.norm(x))[:, :, :2],
+    )
