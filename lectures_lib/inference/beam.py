@@ -72,9 +72,10 @@ def beam_search(
         logits, state = model.step(tokens, state)
         if index < min_new_tokens:
             logits[:, EOS_ID] = -torch.inf
-        beam.extend(logits.float(), index, penalty(index + 1))  # sums of bfloat16 would lose their differences
-        # Before that nothing can be finished, and looking at values makes a GPU wait.
-        going = beam.rows() if index < min_new_tokens else beam.leave_out_the_done(penalty(max_new_tokens))
+        may_end = index >= min_new_tokens  # before that nothing can be finished, and looking at values makes a GPU wait
+        # In float32: sums of bfloat16 would lose their differences.
+        beam.extend(logits.float(), index, penalty(index + 1), may_end=may_end)
+        going = beam.rows() if not may_end else beam.leave_out_the_done(penalty(max_new_tokens))
         if len(going) == 0:
             break
         tokens = beam.said[..., index].flatten()
@@ -99,12 +100,15 @@ class _Beam:
         self.alive = torch.arange(sentences, device=device)
         self.done = Hypotheses(self.ended.clone(), self.score.clone())
 
-    def extend(self, logits: Float[Tensor, "rows vocabulary"], index: int, penalty: float) -> None:
-        """One token more for every running hypothesis; those that say `<eos>` are finished."""
+    def extend(self, logits: Float[Tensor, "rows vocabulary"], index: int, penalty: float, *, may_end: bool) -> None:
+        """One token more for every running hypothesis; those that say `<eos>` are finished, where any `may_end`."""
         total, before, token = self._candidates(logits)
         said = self.said.gather(1, before.unsqueeze(-1).expand(-1, -1, self.said.shape[-1]))
         said[..., index] = token
         ends = token == EOS_ID
+        if not may_end or not ends[:, : self.size].any():  # the candidates are in order: the best k go on
+            self.total, self.said, self.before = (x[:, : self.size] for x in (total, said, before))
+            return
         # Only an end among the best k counts: one that is worse would not have been kept as a running one either.
         score = (total / penalty).masked_fill(~ends, -torch.inf)[:, : self.size]
         self._finish(score, said[:, : self.size])

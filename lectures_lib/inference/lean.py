@@ -9,29 +9,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lectures_lib.attention import CrossAttention
 from lectures_lib.models.transformer import DecoderLayer, Transformer
 
 ROOM = 32  # positions that a cache has room for at first; it doubles as it fills
+FOLDED = 2  # the heads' numbers of a source over d_model, up to which its memory is folded
 SMALL = 400  # below so many numbers of a matrix PyTorch's batched product walks through it column by column on a CPU
+
+
+class HeadMemory(NamedTuple):
+    """What a layer's heads may look at of the source, each head by itself.
+
+    `keys` and `values` are (sentences · heads, source_time, d_head), `bias` (sentences · heads, 1, source_time) is 0 at
+    tokens and -inf at padding, or None where nothing is padded.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor | None
+
+
+class FoldedMemory(NamedTuple):
+    """The same with the weights around it multiplied in, once a sentence: (x Wq) Kᵀ = x (Wq Kᵀ), and likewise V Wo.
+
+    `keys` (sentences, d_model, heads · source_time) make scores of what asks, `bias` (sentences, 1, heads ·
+    source_time) is added to them, and `values` (sentences, heads · source_time, d_model) make the output of weights.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor
 
 
 class LeanState(NamedTuple):
     """All that the decoder needs between two steps.
 
-    `memory` holds every layer's keys and values of the encoder's output, each (sentences · heads, source_time, d_head),
-    and `memory_bias` (sentences · heads, 1, source_time), which is 0 at tokens and -inf at padding, or None where
-    nothing is padded. `group` rows in a row belong to one sentence. `written` is what the decoder's layers remember.
+    `memory` is every layer's, and `sentences` their number. `group` rows in a row belong to one sentence. `written` is
+    what the decoder's layers remember.
     """
 
-    memory: list[tuple[Tensor, Tensor]]
-    memory_bias: Tensor | None
+    memory: list[HeadMemory] | list[FoldedMemory]
+    sentences: int
     written: _Written
     group: int = 1
 
@@ -58,14 +83,14 @@ class LeanTransformer:
     def start(self, source: Int[Tensor, "batch time"], source_lengths: Int[Tensor, "*lengths"]) -> LeanState:
         """The state before the first token. Raises ValueError as `Transformer.encode` does."""
         memory, mask = self.model.encode(source, source_lengths)
-        heads = self.model.config.n_heads
-        bias = None
+        heads, time = self.model.config.n_heads, memory.shape[1]
+        # Folded, a source takes `heads` times the memory: that pays while it is short.
+        make = _folded if heads * time <= FOLDED * memory.shape[2] else _by_head
+        padding = None
         if mask.device.type == "meta" or not bool(mask.all()):
-            bias = torch.zeros_like(mask, dtype=memory.dtype).masked_fill_(~mask, -torch.inf)
-            bias = bias.expand(-1, heads, -1, -1).flatten(0, 1)
-        pairs = [layer.cross_attention.keys_and_values(memory) for layer in self.model.decoder_layers]
-        pairs = [(key.flatten(0, 1), value.flatten(0, 1)) for key, value in pairs]
-        return LeanState(pairs, bias, _Written.nothing(len(self.layers), memory))
+            padding = torch.zeros_like(mask, dtype=memory.dtype).masked_fill_(~mask, -torch.inf)
+        layers = [make(layer.cross_attention, memory, padding) for layer in self.model.decoder_layers]
+        return LeanState(layers, len(memory), _Written.nothing(len(self.layers), memory))
 
     @torch.no_grad()
     def step(
@@ -80,23 +105,54 @@ class LeanTransformer:
         if time >= len(table):
             raise ValueError(f"the position table has {len(table)} rows, got a sequence of {time + 1}")
         x = torch.add(table[time], F.embedding(tokens, self.model.embed_target.weight), alpha=self.scale)
-        for layer, written, (key, value) in zip(self.layers, state.written.open(), state.memory, strict=True):
-            x = layer(x, written, key, value, state.memory_bias, state.group)
+        for layer, written, memory in zip(self.layers, state.written.open(), state.memory, strict=True):
+            x = layer(x, written, memory, state.group)
         x = x if self.last_norm is None else self.last_norm(x)
         return F.linear(x, self.model.embed_target.weight, self.model.logits_bias), state
 
     @torch.no_grad()
     def select(self, state: LeanState, rows: Int[Tensor, " kept"], *, group: int = 1) -> LeanState:
         """The state of these rows, in this order. With `group` = k, each k rows in a row belong to one sentence."""
-        sentences, heads = rows[::group] // state.group, self.model.config.n_heads
-        memory, bias, count = state.memory, state.memory_bias, len(state.memory[0][0]) // heads
-        in_order = torch.arange(count, device=rows.device)
-        if len(sentences) != count or rows.device.type == "meta" or not torch.equal(sentences, in_order):
-            picked = (sentences.unsqueeze(1) * heads + torch.arange(heads, device=rows.device)).flatten()
-            memory = [(key[picked], value[picked]) for key, value in memory]
-            bias = None if bias is None else bias[picked]
+        picked, memory = rows[::group] // state.group, state.memory
+        if len(picked) != state.sentences or picked.device.type == "meta" or not _in_order(picked):
+            memory = [_pick(layer, picked, state.sentences) for layer in memory]
         state.written.select(rows)
-        return LeanState(memory, bias, state.written, group)
+        return LeanState(memory, len(picked), state.written, group)
+
+
+def _in_order(rows: Tensor) -> bool:
+    return torch.equal(rows, torch.arange(len(rows), device=rows.device))
+
+
+def _pick(memory: HeadMemory | FoldedMemory, sentences: Tensor, count: int) -> HeadMemory | FoldedMemory:
+    """The memory of these of `count` sentences."""
+    heads = len(memory.keys) // count
+    if heads > 1:
+        sentences = (sentences.unsqueeze(1) * heads + torch.arange(heads, device=sentences.device)).flatten()
+    return type(memory)(*(None if part is None else part[sentences] for part in memory))
+
+
+def _by_head(across: CrossAttention, memory: Tensor, padding: Tensor | None) -> HeadMemory:
+    """`memory` (sentences, source_time, d_model); `padding` (sentences, 1, 1, source_time) or None."""
+    keys, values = (part.flatten(0, 1) for part in across.keys_and_values(memory))
+    bias = None if padding is None else padding.expand(-1, across.n_heads, -1, -1).flatten(0, 1)
+    return HeadMemory(keys, values, bias)
+
+
+def _folded(across: CrossAttention, memory: Tensor, padding: Tensor | None) -> FoldedMemory:
+    """The same arguments as `_by_head`."""
+    keys, values = across.keys_and_values(memory)  # (sentences, heads, source_time, d_head)
+    keys = keys * keys.shape[-1] ** -0.5
+    query, out = across.project_query, across.project_out
+    by_head = query.weight.unflatten(0, (across.n_heads, -1))  # (heads, d_head, d_model)
+    scores = torch.einsum("hdm,shtd->smht", by_head, keys).flatten(2)
+    bias = keys.new_zeros(keys.shape[:3])
+    if query.bias is not None:
+        bias = bias + torch.einsum("hd,shtd->sht", query.bias.unflatten(0, (across.n_heads, -1)), keys)
+    if padding is not None:
+        bias = bias + padding.squeeze(2)
+    outputs = torch.einsum("mhd,shtd->shtm", out.weight.unflatten(1, (across.n_heads, -1)), values).flatten(1, 2)
+    return FoldedMemory(scores, outputs, bias.flatten(1).unsqueeze(1))
 
 
 class _Written:
@@ -153,7 +209,14 @@ def _layer(layer: DecoderLayer, n_heads: int) -> Callable[..., Tensor]:
         mixed = _attend(query, key, value, None).view(rows, d_model)
         return F.linear(mixed, itself.project_out.weight, itself.project_out.bias)
 
-    def look_across(x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, group: int) -> Tensor:
+    def look_across(x: Tensor, memory: HeadMemory | FoldedMemory, group: int) -> Tensor:
+        if isinstance(memory, FoldedMemory):
+            scores = torch.baddbmm(memory.bias, x.view(-1, group, x.shape[1]), memory.keys)
+            weights = scores.unflatten(2, (n_heads, -1)).softmax(-1).flatten(2)
+            if across.project_out.bias is None:
+                return torch.bmm(weights, memory.values).view(x.shape)
+            return torch.baddbmm(across.project_out.bias, weights, memory.values).view(x.shape)
+        key, value, bias = memory
         query = F.linear(x, across.project_query.weight, across.project_query.bias)
         # The hypotheses of a sentence look at the same memory: they are queries side by side.
         query = query.view(-1, group, n_heads, key.shape[2]).transpose(1, 2).flatten(0, 1)
@@ -165,9 +228,9 @@ def _layer(layer: DecoderLayer, n_heads: int) -> Callable[..., Tensor]:
         wide = ahead.activation(F.linear(x, ahead.widen.weight, ahead.widen.bias))
         return F.linear(wide, ahead.narrow.weight, ahead.narrow.bias)
 
-    def step(x: Tensor, written: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, group: int) -> Tensor:
+    def step(x: Tensor, written: Tensor, memory: HeadMemory | FoldedMemory, group: int) -> Tensor:
         x = add_itself(x, look_at_itself, written)
-        x = add_across(x, look_across, key, value, bias, group)
+        x = add_across(x, look_across, memory, group)
         return add_ahead(x, look_ahead)
 
     return step
@@ -190,7 +253,7 @@ def _added(part: nn.Module) -> Callable[..., Tensor]:
     """A `layers.Residual` without its dropout: the same sum and norm around a function."""
     norm, kind, residual = _norm(part.norm), part.kind, part.residual
 
-    def around(x: Tensor, function: Callable[..., Tensor], *arguments: Tensor | int | None) -> Tensor:
+    def around(x: Tensor, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
         y = function(norm(x) if kind == "pre" else x, *arguments)
         if residual:
             y += x

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from lectures_lib.data.vocabulary import BOS_ID
 from lectures_lib.inference import LeanTransformer, beam_search, greedy
 from lectures_lib.inference.greedy import StepwiseModel
-from lectures_lib.inference.lean import ROOM
+from lectures_lib.inference.lean import ROOM, FoldedMemory, HeadMemory
 from lectures_lib.models.transformer import Transformer, TransformerConfig
 
 KINDS = [
@@ -34,7 +34,10 @@ def sources(*lengths):
     return torch.randint(4, 13, (len(lengths), max(lengths))), torch.tensor(lengths)
 
 
-@pytest.mark.parametrize("lengths", [(5, 5, 5), (5, 2, 4)], ids=["full", "padded"])
+# Up to 8 tokens (2 · 16 numbers over 4 heads) the memory is folded.
+@pytest.mark.parametrize(
+    "lengths", [(5, 5, 5), (5, 2, 4), (9, 9, 9), (3, 12, 7)], ids=["full", "padded", "long", "long padded"]
+)
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_every_step_gives_the_models_own_logits(kind, lengths):
     model = model_of(**kind)
@@ -49,10 +52,12 @@ def test_every_step_gives_the_models_own_logits(kind, lengths):
         tokens = expected.argmax(-1)
 
 
-def test_rows_may_be_dropped_repeated_and_regrouped_at_any_step():
+@pytest.mark.parametrize(("lengths", "kind"), [((3, 6, 4), FoldedMemory), ((3, 10, 4), HeadMemory)])
+def test_rows_may_be_dropped_repeated_and_regrouped_at_any_step(lengths, kind):
     model = model_of()
     lean = LeanTransformer(model)
-    states = [writer.start(*sources(3, 6, 4)) for writer in (model, lean)]
+    states = [writer.start(*sources(*lengths)) for writer in (model, lean)]
+    assert {type(memory) for memory in states[1].memory} == {kind}
     tokens = torch.tensor([4, 5, 6])
     changes = [  # the rows that are kept, and how many of them in a row share a sentence
         (torch.tensor([0, 0, 1, 1, 2, 2]), 2),
