@@ -22,7 +22,7 @@ from lectures_lib.pretrained.gpt2 import gpt_tensors
 from lectures_lib.training import decayed_adamw
 from lectures_lib.training.language import language_loss
 
-RUNS = 9
+RUNS = 31
 BATCH, NEW, PROMPT = 12, 256, 16
 TRAINING = GPTConfig(65, context=64, d_model=128, n_heads=4, n_layers=4, d_feed_forward=512)
 NOTEBOOK = dataclasses.replace(GPTConfig.tiny(32), context=PROMPT + NEW)

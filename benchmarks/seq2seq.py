@@ -15,7 +15,7 @@ from lectures_lib.data.vocabulary import PAD_ID, Vocabulary
 from lectures_lib.losses import next_token_loss
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
-RUNS = 7
+RUNS = 31
 
 
 def scenes() -> dict:
