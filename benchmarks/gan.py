@@ -1,44 +1,23 @@
-"""DCGAN: a round, one step of each network, beside PyTorch's own example, re-expressed."""
+"""DCGAN: a round, one step of each network, beside PyTorch's own example, re-expressed.
+
+How good the digits are after a minute, ours beside the example's, is an experiment with a result file of its own:
+`python -m lectures_lib.experiments gan_quality`.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.timing import interleaved
+from lectures_lib.experiments.gan_quality import peer_networks, peer_round
 from lectures_lib.models.dcgan import DcganConfig, DcganDiscriminator, DcganGenerator, dcgan
 from lectures_lib.training.gan import GanRules, Players, adam, discriminator_step, generator_step
 
 BATCH, RUNS = 64, 9
 CONFIG = DcganConfig.tiny()
-
-
-def peer_networks(config: DcganConfig) -> tuple[nn.Sequential, nn.Sequential]:
-    """The same layers for 28 × 28 as the example writes them: one `nn.Sequential` each, a sigmoid at the end."""
-    w, d = config.width, config.d_latent
-    generator = nn.Sequential(
-        nn.ConvTranspose2d(d, 2 * w, 7, 1, 0, bias=False),
-        nn.BatchNorm2d(2 * w),
-        nn.ReLU(True),
-        nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(w),
-        nn.ReLU(True),
-        nn.ConvTranspose2d(w, config.channels, 4, 2, 1, bias=False),
-        nn.Tanh(),
-    )
-    discriminator = nn.Sequential(
-        nn.Conv2d(config.channels, w, 4, 2, 1, bias=False),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False),
-        nn.BatchNorm2d(2 * w),
-        nn.LeakyReLU(0.2, inplace=True),
-        nn.Conv2d(2 * w, 1, 7, 1, 0, bias=False),
-        nn.Sigmoid(),
-    )
-    return generator, discriminator
 
 
 def with_our_weights(
@@ -55,32 +34,6 @@ def with_our_weights(
                 module.load_state_dict(next(layers_in_order).state_dict())
             elif isinstance(module, nn.BatchNorm2d):
                 module.load_state_dict(next(norms).state_dict())
-
-
-def peer_round(
-    generator: nn.Module, discriminator: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> Callable[[Tensor, Tensor], tuple[float, float]]:
-    """A round as the example does it: the discriminator on real, then on fake samples; then the generator on the same
-    fakes, with gradients for the discriminator's weights computed along the way. Losses are read after every round.
-    """
-    criterion = nn.BCELoss()
-
-    def one_round(real: Tensor, latent: Tensor) -> tuple[float, float]:
-        ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
-        discriminator.zero_grad()
-        on_real = criterion(discriminator(real).view(-1), ones)
-        on_real.backward()
-        fake = generator(latent[:, :, None, None])
-        on_fake = criterion(discriminator(fake.detach()).view(-1), zeros)
-        on_fake.backward()
-        optimizers[1].step()
-        generator.zero_grad()
-        wish = criterion(discriminator(fake).view(-1), ones)
-        wish.backward()
-        optimizers[0].step()
-        return on_real.item() + on_fake.item(), wish.item()
-
-    return one_round
 
 
 def round_time(precision: str) -> dict:

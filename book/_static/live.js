@@ -265,6 +265,111 @@ window.lecturesLive = window.lecturesLive || (() => {
     show(precomputed(0));
   };
 
+  // ---- the painter: a generator of images, moved through its latent space ----
+
+  /** The point at `share` of the arc from a to b, as `latent_path` in lectures_lib/visual/gan.py. */
+  const onArc = (a, b, share) => {
+    const dot = (x, y) => x.reduce((sum, value, i) => sum + value * y[i], 0);
+    const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+    const angle = Math.acos(Math.min(Math.max(cosine, -1), 1));
+    if (angle < 1e-4) return a.map((value, i) => value + share * (b[i] - value));
+    const [left, right] = [Math.sin((1 - share) * angle), Math.sin(share * angle)];
+    return a.map((value, i) => (left * value + right * b[i]) / Math.sin(angle));
+  };
+
+  /** Every latent at `share` of its walk, moved by `amounts` of the directions. */
+  const moved = ({ starts, ends, directions }, share, amounts) => starts.map((start, n) =>
+    onArc(start, ends[n], share).map((value, i) =>
+      directions.reduce((sum, direction, k) => sum + amounts[k] * direction[i], value)));
+
+  /** A normal random number from two uniform ones in [0, 1). */
+  const normal = (one, other) => Math.sqrt(-2 * Math.log(1 - one)) * Math.cos(2 * Math.PI * other);
+
+  const painter = (root) => {
+    const part = (name) => root.querySelector(`[data-${name}]`);
+    const data = JSON.parse(part("payload").textContent);
+    const [form, note, error] = [part("form"), part("note"), part("error")];
+    const [canvas, still, fresh] = [part("canvas"), part("still"), part("fresh")];
+    const sliders = [...form.querySelectorAll("input")];
+    const walk = sliders[sliders.length - 1];
+    let model = null;
+    let drawing = false;
+    let again = false; // a slider moved while the model was busy
+
+    const ready = () => {
+      if (!model) {
+        note.textContent = "Fetching what runs the generator (14 MB, once) …";
+        model = Promise.all([loadRuntime(), session(data.graph)]);
+        model.then(
+          () => { note.textContent = "The generator of this page runs in your browser."; },
+          (reason) => {
+            model = null;
+            note.textContent = `The generator could not be started here (${reason.message}).`;
+          });
+      }
+      return model;
+    };
+
+    const paint = (values) => {
+      const { size, starts: { length: count } } = data;
+      const picture = new ImageData(count * size, size);
+      for (let n = 0; n < count; n += 1) {
+        for (let y = 0; y < size; y += 1) {
+          for (let x = 0; x < size; x += 1) {
+            const paper = 255 * (1 - (values[(n * size + y) * size + x] + 1) / 2);
+            picture.data.set([paper, paper, paper, 255], 4 * ((y * count + n) * size + x));
+          }
+        }
+      }
+      canvas.getContext("2d").putImageData(picture, 0, 0);
+    };
+
+    const draw = async () => {
+      again = true;
+      if (drawing) return;
+      drawing = true;
+      error.hidden = true;
+      try {
+        const [ort, run] = await ready();
+        while (again) {
+          again = false;
+          const amounts = sliders.slice(0, -1).map((slider) => Number(slider.value));
+          const latents = moved(data, Number(walk.value), amounts);
+          const shape = [latents.length, latents[0].length];
+          const { images } = await run({ latent: new ort.Tensor("float32", Float32Array.from(latents.flat()), shape) });
+          paint(images.data);
+          const settings = sliders.map((slider) => `${slider.labels[0].textContent} ${slider.value}`).join(", ");
+          canvas.setAttribute("aria-label", `Eight digits; ${settings}`);
+          canvas.hidden = false;
+          still.hidden = true;
+        }
+      } catch (reason) {
+        error.textContent = `The generator did not answer: ${reason.message}`;
+        error.hidden = false;
+      }
+      drawing = false;
+    };
+
+    sliders.forEach((slider) => {
+      const tell = () => { slider.nextElementSibling.textContent = slider.value; };
+      slider.addEventListener("input", () => { tell(); draw(); });
+      tell();
+    });
+    fresh.addEventListener("click", () => {
+      const anew = (rows) => rows.map((row) => row.map(() => normal(Math.random(), Math.random())));
+      data.starts = anew(data.starts);
+      data.ends = anew(data.ends);
+      draw();
+    });
+    form.addEventListener("submit", (event) => event.preventDefault());
+    const fromFile = location.protocol === "file:";
+    note.textContent = fromFile
+      ? "This page was opened as a file, where a browser may not start the generator: these digits were drawn when the " +
+        "book was built. On a web server (make serve) sliders stand here."
+      : "These digits were drawn when the book was built. Move a slider, and the generator draws in your browser.";
+    form.hidden = fromFile;
+  };
+
   // ---- the sampler: the same filters as lectures_lib/inference/sample.py ----
 
   /** The probabilities that the next token is drawn from. */
@@ -393,5 +498,5 @@ window.lecturesLive = window.lecturesLive || (() => {
     precomputed(0);
   };
 
-  return { translator, sampler, filtered, draw, session, loadRuntime, wholeNumbers };
+  return { translator, sampler, painter, filtered, draw, moved, normal, session, loadRuntime, wholeNumbers };
 })();

@@ -33,18 +33,22 @@ from lectures_lib.evaluation.images import (
 from lectures_lib.experiments.record import write_result
 from lectures_lib.models.dcgan import DcganConfig, dcgan
 from lectures_lib.training.gan import GanRules, fit_gan, sample
+from lectures_lib.visual.gan import images_of_png, sheet_png
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What is the same for all losses."""
 
-    moves: int = 4_000  # of both networks together
-    batch: int = 64
-    learning_rate: float = 2e-4
+    moves: int = 2_400  # of both networks together
+    batch: int = 32
+    learning_rate: float = 1e-3
+    average: float = 0.99
+    width: int = 16
     samples: int = 1_000  # generated, and held-out ones to compare with
 
 
+SHOWN = 10  # samples a loss that the result file keeps
 CONTESTANTS = {
     "minimax": GanRules("minimax"),
     "non-saturating": GanRules("non-saturating"),
@@ -55,16 +59,16 @@ CONTESTANTS = {
 }
 
 
-def network_config(rules: GanRules) -> DcganConfig:
-    """DCGAN's small size; a critic with a penalty goes without batch normalisation (Gulrajani et al. 2017)."""
-    return dataclasses.replace(DcganConfig.tiny(), discriminator_norm=not rules.gradient_penalty)
+def network_config(rules: GanRules, recipe: Recipe) -> DcganConfig:
+    """DCGAN for digits; a critic with a penalty goes without batch normalisation (Gulrajani et al. 2017)."""
+    return dataclasses.replace(DcganConfig.tiny(), width=recipe.width, discriminator_norm=not rules.gradient_penalty)
 
 
 def train(
     rules: GanRules, images: torch.Tensor, seed: int, recipe: Recipe, *, precision: str = "no"
 ) -> torch.nn.Module:
     """A generator trained with these rules for the recipe's moves."""
-    pair = dcgan(network_config(rules), seed=seed)
+    pair = dcgan(network_config(rules, recipe), seed=seed)
     fit_gan(
         *pair,
         shuffled(images, recipe.batch, seed=seed),
@@ -74,6 +78,8 @@ def train(
         generator_learning_rate=recipe.learning_rate,
         discriminator_learning_rate=recipe.learning_rate,
         precision=precision,
+        average=recipe.average,
+        progress=False,
     )
     return pair[0]
 
@@ -89,6 +95,11 @@ def judge(images: Tensor, real_features: Tensor) -> dict[str, float]:
         "coverage": near.coverage,
         "fewest_of_a_class": float(class_shares(classify(images)).min()),
     }
+
+
+def stored_samples(result: dict) -> dict[str, Tensor]:
+    """The samples that a result file holds, (n, 1, 28, 28) in [-1, 1] for each loss."""
+    return {name: images_of_png(address, 28) for name, address in result["measured"]["samples"].items()}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -108,30 +119,33 @@ def main(arguments: Sequence[str]) -> None:
     order = torch.randperm(len(training), generator=numbered(0, 0))
     training = training[order][: options.limit]
     real = digit_features(held_out[torch.randperm(len(held_out), generator=numbered(0, 1))][: recipe.samples])
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in options.losses}
-    uncertain: dict[str, list[float]] = {}
+    by_loss: dict[str, dict[str, list[float]]] = {name: {} for name in options.losses}
+    uncertain, shown = {}, {}
     for name in options.losses:
         for seed in options.seeds:
-            began = time.perf_counter()
+            began = time.process_time()
             generator = train(CONTESTANTS[name], training, seed, recipe, precision=options.precision)
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
             latent = torch.randn(recipe.samples, generator.config.d_latent, generator=numbered(seed, 2))
             images = sample(generator, latent)
-            measured[name].append({**judge(images, real), "seconds": seconds})
-            print(f"{name}, seed {seed}: {measured[name][-1]}", flush=True)
-        found = with_interval(frechet_distance, real, digit_features(images))
-        uncertain[name] = [found.low, found.high]  # of the last seed, from drawing its samples anew
-    distances = {name: [values["frechet"] for values in runs] for name, runs in measured.items()}
-    intervals = {name: mean_interval(values) for name, values in distances.items() if len(values) > 1}
+            found = {**judge(images, real), "processor_seconds": seconds}
+            for measure, value in found.items():
+                by_loss[name].setdefault(measure, []).append(value)
+            shown.setdefault(name, sheet_png(images[:SHOWN], SHOWN))  # of the first seed, none picked
+            print(f"{name}, seed {seed}: {found}", flush=True)
+        interval = with_interval(frechet_distance, real, digit_features(images), repeats=20)
+        uncertain[name] = [interval.low, interval.high]  # of the last seed, from drawing its samples anew
+    runs = {name: values["frechet"] for name, values in by_loss.items()}
     write_result(
         options.out,
         name="gan_mnist",
         seed=options.seeds,
         settings={**dataclasses.asdict(recipe), "train_digits": len(training), "source": options.source},
         measured={
-            "by_loss": measured,
-            "frechet_interval": intervals,
+            "by_loss": by_loss,
+            "frechet_interval": {name: mean_interval(values) for name, values in runs.items() if len(values) > 1},
             "frechet_interval_of_sampling": uncertain,
             "training_digits_themselves": judge(training[: recipe.samples], real),
+            "samples": shown,
         },
     )

@@ -81,6 +81,18 @@ def gpt_to_onnx(model: GPT) -> bytes:
     return to_onnx(_NextToken(model), {"tokens": tokens}, outputs=("logits",), dynamic=dynamic)
 
 
+def generator_to_onnx(generator: nn.Module) -> bytes:
+    """A GAN's generator, in evaluation mode: `latent` (n, d_latent), for any n → `images` (n, channels, height, width).
+
+    The generator's config tells its `d_latent`.
+
+    Source: Radford et al. 2016, section 3.
+    """
+    latent = torch.zeros(2, generator.config.d_latent, device=next(generator.parameters()).device)
+    dynamic = {"latent": {0: torch.export.Dim.DYNAMIC}}
+    return to_onnx(generator, {"latent": latent}, outputs=("images",), dynamic=dynamic)
+
+
 @torch.no_grad()
 def to_onnx(
     module: nn.Module,

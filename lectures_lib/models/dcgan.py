@@ -92,10 +92,11 @@ class DcganGenerator(nn.Module):
             ValueError: a batch of one while training, where batch normalisation has nothing to compare with.
         """
         _check_batch(self, latent)
-        x = latent[:, :, None, None]
-        for up, norm in zip(self.ups[:-1], self.norms, strict=True):
+        x = _from_point(latent, self.ups[0].weight)
+        x = F.relu(self.norms[0](x), inplace=True)
+        for up, norm in zip(self.ups[1:-1], self.norms[1:], strict=True):
             x = F.relu(norm(up(x)), inplace=True)
-        return self.ups[-1](x).tanh()
+        return _doubled(x, self.ups[-1].weight).tanh()
 
 
 class DcganDiscriminator(nn.Module):
@@ -132,8 +133,9 @@ class DcganDiscriminator(nn.Module):
             )
         if self.config.discriminator_norm:
             _check_batch(self, images)
-        outputs, x = [], images
-        for down, norm in zip(self.downs, [nn.Identity(), *self.norms], strict=True):
+        x = F.leaky_relu(_halved(images, self.downs[0].weight), self.config.slope, inplace=True)
+        outputs = [x]
+        for down, norm in zip(self.downs[1:], self.norms, strict=True):
             x = F.leaky_relu(norm(down(x)), self.config.slope)
             outputs.append(x)
         return outputs
@@ -144,7 +146,7 @@ class DcganDiscriminator(nn.Module):
         Raises:
             ValueError: as `stages`.
         """
-        return self.to_logit(self.stages(images)[-1]).flatten()
+        return self.stages(images)[-1].flatten(1) @ self.to_logit.weight.flatten()
 
     def features(self, images: Float[Tensor, "*images"]) -> Float[Tensor, "batch features"]:
         """All stages, each pooled to a grid of 4 × 4 by its largest values, laid end to end.
@@ -156,6 +158,36 @@ class DcganDiscriminator(nn.Module):
         """
         pooled = [F.adaptive_max_pool2d(x, FEATURE_GRID).flatten(1) for x in self.stages(images)]
         return torch.cat(pooled, dim=1)
+
+
+# The same numbers in another order of work. Libraries of convolutions are made for many channels and large images; at
+# the ends of these networks there is one channel, or one pixel, and there a product or a smaller kernel is faster.
+
+
+def _from_point(latent: Tensor, weight: Tensor) -> Tensor:
+    """A transposed convolution of images of one pixel, (batch, d): a product with the kernels (d, channels, k, k)."""
+    return (latent @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+
+
+def _halved(x: Tensor, weight: Tensor) -> Tensor:
+    """A convolution with kernel 4, stride 2 and padding 1: each square of 2 × 2 pixels as one, and kernel 2, stride 1.
+
+    Source: Shi et al. 2016 (the sub-pixel convolution), backwards.
+    """
+    after, before = weight.shape[:2]
+    squares = weight.view(after, before, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(after, 4 * before, 2, 2)
+    return F.conv2d(F.pixel_unshuffle(F.pad(x, (1, 1, 1, 1)), 2), squares)
+
+
+def _doubled(x: Tensor, weight: Tensor) -> Tensor:
+    """A transposed convolution with kernel 4, stride 2 and padding 1: four images by kernel 2, dealt out in squares.
+
+    Source: Shi et al. 2016, section 3.2.
+    """
+    before, after = weight.shape[:2]
+    squares = weight.view(before, after, 2, 2, 2, 2).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+    four = F.conv2d(x, squares.reshape(4 * after, before, 2, 2), padding=1)
+    return F.pixel_shuffle(four, 2)[:, :, 1:-1, 1:-1]
 
 
 def dcgan_init(module: nn.Module) -> None:

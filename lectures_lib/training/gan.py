@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from lectures_lib.data.samples import RealBatches
 from lectures_lib.device import choose_device
 from lectures_lib.losses.gan import GanLoss, gan_loss, gradient_penalty
+from lectures_lib.training.average import WeightAverage
 from lectures_lib.training.checkpoint import (
     describe,
     optimizer_state,
@@ -98,7 +99,7 @@ class GanRules:
 class Players:
     """Both networks, each with an optimizer of its own (None for one that never moves).
 
-    `precision` is that of the networks' arithmetic.
+    `precision` is that of the networks' arithmetic; `average` follows the generator's weights, if anything does.
     """
 
     generator: nn.Module
@@ -106,6 +107,7 @@ class Players:
     generator_optimizer: torch.optim.Optimizer | None
     discriminator_optimizer: torch.optim.Optimizer | None
     precision: str = "no"
+    average: WeightAverage | None = None
 
     @property
     def device(self) -> torch.device:
@@ -268,6 +270,7 @@ def fit_gan(
     discriminator_learning_rate: int | float = 2e-4,
     optimizer: Callable[..., torch.optim.Optimizer] = adam,
     precision: str = "no",
+    average: int | float | None = None,
     n_samples: int = 64,
     sample_every: int | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
@@ -290,6 +293,8 @@ def fit_gan(
     Args:
         batches: the real batch of a number; discriminator steps count through 0, 1, 2, …
         precision: "no" (float32) or "bf16", for the networks' arithmetic.
+        average: a decay such as 0.99. A running mean of the generator's weights is then what samples and measurements
+            along the way are taken of, and what the generator holds when the run returns (`WeightAverage`).
         n_samples: how many samples of fixed latents to keep at the start, every `sample_every` rounds, and at the end;
             with `sample_every=None` none are kept.
         validate: called with the generator, in evaluation mode, every `validate_every` rounds and at the end.
@@ -297,7 +302,8 @@ def fit_gan(
 
     Raises:
         ValueError: an argument makes no sense; real samples are not finite, of another shape than the generator's, or
-            outside [-1, 1] where those end in tanh; the checkpoint is of other networks; a loss is not a number.
+            outside [-1, 1] where those end in tanh; the checkpoint is of other networks, or has no mean weights where
+            they are wanted; a loss is not a number.
     """
     rules = rules or GanRules()
     _check(steps=steps, log_every=log_every, n_samples=n_samples)
@@ -316,13 +322,14 @@ def fit_gan(
         optimizer(generator.parameters(), lr=generator_learning_rate),
         optimizer(discriminator.parameters(), lr=discriminator_learning_rate),
         precision,
+        None if average is None else WeightAverage(generator, average),
     )
     history, done = GanHistory(), 0
     if checkpoint is not None and Path(checkpoint).exists():
         history, done = load_gan(checkpoint, players)
     fixed = torch.randn(n_samples, generator.config.d_latent, generator=torch.Generator().manual_seed(seed))
     if sample_every and not history.samples:
-        history.samples[0] = sample(generator, fixed)
+        history.samples[0] = sample(_shown(players), fixed)
 
     began = time.perf_counter() - (history.seconds[-1] if history.seconds else 0.0)
     last = min(steps, stop_at or steps)
@@ -336,6 +343,8 @@ def fit_gan(
             move = discriminator_step(players, real.to(device), latent.to(device), rules)
         for _ in range(rules.generator_steps):
             answer = generator_step(players, draw_latent(generator, len(real)).to(device), rules)
+        if players.average is not None:
+            players.average.update()
         pending.append(torch.stack([*move, *answer]))
         bar.update()
         finished = step + 1
@@ -343,17 +352,25 @@ def fit_gan(
             _log(history, finished, pending, time.perf_counter() - began)
             bar.set_postfix(d=f"{history.discriminator_loss[-1]:.3f}", g=f"{history.generator_loss[-1]:.3f}")
         if sample_every and (finished % sample_every == 0 or finished == steps):
-            history.samples[finished] = sample(generator, fixed)
+            history.samples[finished] = sample(_shown(players), fixed)
         if validate and (finished == steps or (validate_every and finished % validate_every == 0)):
-            with evaluating(generator):
-                history.validation.append((finished, validate(generator)))
+            shown = _shown(players)
+            with evaluating(shown):
+                history.validation.append((finished, validate(shown)))
         due = checkpoint_every is not None and finished % checkpoint_every == 0
         if checkpoint is not None and (due or finished == last):
             save_gan(checkpoint, players, history, finished)
     bar.close()
+    if players.average is not None:
+        generator.load_state_dict(players.average.settled().state_dict())
     generator.eval()
     discriminator.eval()
     return history
+
+
+def _shown(players: Players) -> nn.Module:
+    """The generator that samples are taken of: the one with the mean weights, where there is one."""
+    return players.generator if players.average is None else players.average.settled()
 
 
 def draw_latent(generator: nn.Module, count: int) -> Float[Tensor, "count d_latent"]:
@@ -495,6 +512,8 @@ def save_gan(path: str | Path, players: Players, history: GanHistory, step: int)
         tensors |= {f"{role}.{name}": tensor for name, tensor in network.state_dict().items()}
         tensors |= {f"{role}_optimizer.{name}": tensor for name, tensor in stored.items()}
         metadata |= {role: describe(network), f"{role}_optimizer": rest}
+    if players.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in players.average.state().items()}
     tensors |= {f"samples.{at}": made for at, made in history.samples.items()}
     metadata["progress"] = json.dumps({"step": step, "history": history.as_dict()})
     write_tensors(path, tensors, metadata)
@@ -505,9 +524,12 @@ def load_gan(path: str | Path, players: Players) -> tuple[GanHistory, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or of other networks.
+        ValueError: the file is damaged, of other networks, or without the mean weights that are wanted.
     """
     tensors, metadata = read_tensors(path)
+    mean = tensors_under(tensors, "average.")
+    if players.average is not None and not mean:
+        raise ValueError(f"{path} has no mean weights: its run had no `average`")
     for role in ("generator", "discriminator"):
         stored, present = metadata.get(role, "no " + role), describe(getattr(players, role))
         if stored != present:
@@ -516,6 +538,8 @@ def load_gan(path: str | Path, players: Players) -> tuple[GanHistory, int]:
         getattr(players, role).load_state_dict(tensors_under(tensors, f"{role}."))
         name = f"{role}_optimizer"
         restore_optimizer(getattr(players, name), tensors_under(tensors, f"{name}."), metadata[name])
+    if players.average is not None:
+        players.average.restore(mean)
     restore_random_state(tensors)
     progress = json.loads(metadata["progress"])
     samples = {int(at): made for at, made in tensors_under(tensors, "samples.").items()}

@@ -5,11 +5,14 @@ Real samples are blue and generated ones orange, in every picture.
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -43,6 +46,8 @@ LOSS_COLOURS = {
 
 # Scatter plots become pixels within the picture: thousands of points as SVG would weigh megabytes.
 RASTER = {"rasterized": True, "linewidths": 0}
+
+PNG_ADDRESS = "data:image/png;base64,"
 
 
 # Diagrams
@@ -293,13 +298,16 @@ def image_grid(images: Float[Tensor, "n channel height width"], *, columns: int 
     with house_style():
         rows = -(-len(images) // columns)
         figure, axes = plt.subplots(figsize=(0.75 * columns, 0.75 * rows + (0.3 if title else 0)))
-        axes.imshow(_tiled(images, columns).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.imshow(image_sheet(images, columns).numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, color=INK, fontsize=10)
         axes.axis("off")
     return figure
 
 
-def _tiled(images: Tensor, columns: int) -> Tensor:
+def image_sheet(
+    images: Float[Tensor, "n channel height width"], columns: int
+) -> Float[Tensor, "rows columns_ *colour"]:
+    """Images in [-1, 1] side by side on one sheet, as shares of ink from 0 to 1; empty places are paper."""
     n, channels, height, width = images.shape
     rows = -(-n // columns)
     sheet = images.new_full((rows * columns, channels, height, width), -1.0)
@@ -307,6 +315,53 @@ def _tiled(images: Tensor, columns: int) -> Tensor:
     sheet = sheet.view(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
     sheet = ((sheet.reshape(rows * height, columns * width, channels) + 1) / 2).clamp(0, 1)
     return sheet.squeeze(-1)
+
+
+def sheet_png(images: Float[Tensor, "n 1 height width"], columns: int) -> str:
+    """Grey images side by side as a PNG file in a data address, black ink on white paper."""
+    from PIL import Image
+
+    grey = (255 * (1 - image_sheet(images, columns))).round().byte().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
+    return PNG_ADDRESS + base64.b64encode(buffer.getvalue()).decode()
+
+
+def images_of_png(address: str, size: int) -> Float[Tensor, "n 1 size size"]:
+    """The square images, `size` wide, of a sheet that `sheet_png` made.
+
+    Raises:
+        ValueError: `address` does not begin as those do, or the sheet is no multiple of `size`.
+    """
+    from PIL import Image
+
+    if not address.startswith(PNG_ADDRESS):
+        raise ValueError(f"address must begin with {PNG_ADDRESS!r}, got {address[:30]!r}")
+    with Image.open(io.BytesIO(base64.b64decode(address.removeprefix(PNG_ADDRESS)))) as picture:
+        sheet = torch.from_numpy(np.array(picture.convert("L")))
+    if sheet.shape[0] % size or sheet.shape[1] % size:
+        raise ValueError(f"the sheet must be a multiple of {size} high and wide, got {tuple(sheet.shape)}")
+    tiles = sheet.unfold(0, size, size).unfold(1, size, size).reshape(-1, 1, size, size)
+    return 1 - 2 * tiles.float() / 255
+
+
+def named_rows(rows: Mapping[str, Float[Tensor, "n channel height width"]]) -> Figure:
+    """Rows of images, each with its name above it.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one, got none")
+    columns = max(map(len, rows.values()))
+    with house_style():
+        figure, grid = plt.subplots(len(rows), 1, figsize=(0.6 * columns, 0.9 * len(rows)), squeeze=False)
+        for axes, (name, images) in zip(grid.flat, rows.items(), strict=True):
+            sheet = image_sheet(images, columns).numpy()
+            axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(name, color=INK, fontsize=9, loc="left")
+            axes.axis("off")
+    return figure
 
 
 def samples_over_training(history: GanHistory, *, columns: int = 8) -> Figure:
