@@ -136,3 +136,43 @@ def mean_interval(values: Sequence[int | float], *, level: int | float = 0.95) -
     numbers = torch.tensor(values, dtype=torch.float64)
     half = float(t.ppf((1 + level) / 2, len(values) - 1) * numbers.std() / len(values) ** 0.5)
     return float(numbers.mean()) - half, float(numbers.mean()) + half
+
+
+class PairedEffect(NamedTuple):
+    """What a change does: the mean difference over seeds with its interval, and which side of 0 is the better one.
+
+    `better` is "above" where more is better, "below" where less is.
+    """
+
+    mean: float
+    low: float
+    high: float
+    better: str = "above"
+
+    @property
+    def verdict(self) -> str:
+        """ "helps" or "harms" where the whole interval lies on one side of 0, else "unclear"."""
+        if self.low <= 0 <= self.high:
+            return "unclear"
+        return "helps" if (self.low > 0) == (self.better == "above") else "harms"
+
+
+def paired_effect(
+    treated: Sequence[int | float],
+    untreated: Sequence[int | float],
+    *,
+    better: str = "above",
+    level: int | float = 0.95,
+) -> PairedEffect:
+    """The mean difference of runs that differ in one thing only, seed by seed, with its interval by Student's t.
+
+    Raises:
+        ValueError: not one run of either kind for each seed, fewer than two seeds, or an unknown `better`.
+    """
+    if better not in ("above", "below"):
+        raise ValueError(f"better must be 'above' or 'below', got {better!r}")
+    if len(treated) != len(untreated):
+        raise ValueError(f"treated must have a run for each untreated one, got {len(treated)} and {len(untreated)}")
+    differences = [one - other for one, other in zip(treated, untreated, strict=True)]
+    low, high = mean_interval(differences, level=level)
+    return PairedEffect(sum(differences) / len(differences), low, high, better)

@@ -12,6 +12,8 @@ from lectures_lib.visual.bert import (
     show_html,
     two_views,
 )
+from lectures_lib.visual.clinic import Case, clinic_widget, effect_table, two_number_paths
+from lectures_lib.visual.dcgan import dcgan_diagram, stamp_figure
 from lectures_lib.visual.diagrams import encoder_decoder, transformer_diagram
 from lectures_lib.visual.gan import (
     game_widget,
@@ -22,6 +24,7 @@ from lectures_lib.visual.gan import (
     latent_walk,
     line_densities,
     log_lines,
+    named_rows,
     push_widget,
     samples_over_training,
     scatter_panels,
@@ -36,6 +39,7 @@ from lectures_lib.visual.language import (
     sampling_widget,
 )
 from lectures_lib.visual.live import live_translator
+from lectures_lib.visual.live_digits import live_digits
 from lectures_lib.visual.live_sampler import live_sampler
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.self_attention import (
@@ -49,19 +53,31 @@ from lectures_lib.visual.self_attention import (
 )
 from lectures_lib.visual.style import show
 from lectures_lib.visual.translation import decoding_widget, translation_box
+from lectures_lib.visual.vision import (
+    label_lines,
+    looking_panels,
+    looking_widget,
+    patch_figure,
+    repair_rows,
+    vit_diagram,
+)
 from lectures_lib.visual.words import position_heat_map, position_widget, window_diagram, word_map
 
 __all__ = [
+    "Case",
     "attention_diagram",
     "attention_map",
     "attention_maps",
     "attention_widget",
     "bars_by_group",
     "bits_by_order",
+    "clinic_widget",
     "context_frames",
     "context_widget",
     "curves",
+    "dcgan_diagram",
     "decoding_widget",
+    "effect_table",
     "encoder_decoder",
     "formula_box",
     "formula_frames",
@@ -76,21 +92,28 @@ __all__ = [
     "gpt_diagram",
     "heat_strips",
     "image_grid",
+    "label_lines",
     "landscape",
     "latent_walk",
     "line_densities",
     "lines",
+    "live_digits",
     "live_sampler",
     "live_translator",
     "log_lines",
     "look_ahead_tables",
+    "looking_panels",
+    "looking_widget",
     "looks",
     "masked_rows",
+    "named_rows",
     "next_token_map",
+    "patch_figure",
     "position_heat_map",
     "position_widget",
     "probability_bars",
     "push_widget",
+    "repair_rows",
     "sampler",
     "samples_over_training",
     "sampling_widget",
@@ -100,9 +123,12 @@ __all__ = [
     "show",
     "show_html",
     "silence_map",
+    "stamp_figure",
     "transformer_diagram",
     "translation_box",
+    "two_number_paths",
     "two_views",
+    "vit_diagram",
     "window_diagram",
     "word_map",
 ]

@@ -65,6 +65,60 @@ def stepper(stories: Mapping[str, Sequence[str]], *, choice: str, step: str) -> 
     )
 
 
+# As above, with a second choice in place of the slider.
+CHOOSER_SCRIPT = """
+(() => {
+  const root = document.getElementById("%(id)s");
+  const [first, second] = root.querySelectorAll("select");
+  const stories = [...root.querySelectorAll("[data-story]")];
+  const update = () => stories.forEach((story, s) => {
+    story.hidden = s !== first.selectedIndex;
+    [...story.children].forEach((frame, f) => { frame.hidden = f !== second.selectedIndex; });
+  });
+  first.addEventListener("change", update);
+  second.addEventListener("change", update);
+  update();
+})();
+"""
+
+
+def chooser(frames: Mapping[str, Mapping[str, str]], *, first: str, second: str, chosen: str | None = None) -> str:
+    """HTML of a widget with two choices: `frames` maps each first choice to its frames by the second choice.
+
+    `first` and `second` name the two controls; `chosen` is the second choice that is shown at first, the first one if
+    none is given. Without scripts every frame is shown, one under the other.
+
+    Raises:
+        ValueError: there are no frames, the second choices are not the same everywhere, or `chosen` is none of them.
+    """
+    if not frames or not all(frames.values()):
+        raise ValueError("frames must hold at least one frame for each first choice, got none")
+    names = [list(by_second) for by_second in frames.values()]
+    if any(others != names[0] for others in names):
+        raise ValueError(f"frames must offer the same second choices everywhere, got {names}")
+    if chosen is not None and chosen not in names[0]:
+        raise ValueError(f"chosen must be one of {', '.join(names[0])}, got {chosen!r}")
+    identity = f"chooser-{uuid.uuid4().hex[:12]}"
+    boxes = []
+    for number, (label, options) in enumerate(((first, list(frames)), (second, names[0]))):
+        inside = "".join(
+            f"<option{' selected' if name == chosen else ''}>{html.escape(name)}</option>" for name in options
+        )
+        boxes.append(
+            f'<label for="{identity}-{number}">{html.escape(label)}</label> '
+            f'<select id="{identity}-{number}">{inside}</select>'
+        )
+    bodies = "".join(
+        f"<div data-story>{''.join(f'<div>{frame}</div>' for frame in by_second.values())}</div>"
+        for by_second in frames.values()
+    )
+    return (
+        f'<div id="{identity}" class="lectures-stepper" role="group" aria-label="{html.escape(first)}, '
+        f'{html.escape(second)}"><p>{" ".join(boxes)}</p><div aria-live="polite">{bodies}</div>'
+        f"<script>{CHOOSER_SCRIPT % {'id': identity}}</script></div>"
+    )
+
+
 def text_box(answer: Callable[[str], str], *, example: str) -> None:
     """Display a text field: type a sentence, press Enter, see the HTML that `answer` makes of it; `example` at first.
 

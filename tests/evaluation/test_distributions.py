@@ -16,6 +16,7 @@ from lectures_lib.evaluation.distributions import (
     jensen_shannon,
     mean_interval,
     optimal_discriminator,
+    paired_effect,
     pushes,
 )
 
@@ -133,3 +134,33 @@ def test_the_interval_of_a_mean_is_students():
     assert_close(high - 3.0, 2.776445 * math.sqrt(2.5 / 5), rtol=1e-5, atol=0)
     with pytest.raises(ValueError, match="at least two for an interval, got 1"):
         mean_interval([1.0])
+
+
+def test_a_paired_effect_is_the_interval_of_the_differences():
+    treated, untreated = [5.0, 9.0, 1.0, 7.0], [3.0, 6.0, 0.0, 4.0]
+    found = paired_effect(treated, untreated)
+    assert_close(found.mean, 2.25)
+    assert (found.low, found.high) == mean_interval([2.0, 3.0, 1.0, 3.0])
+    # The seeds differ more than the treatment does: without the pairs nothing could be said.
+    assert found.verdict == "helps"
+    assert mean_interval(treated)[0] < mean_interval(untreated)[1]
+
+
+def test_a_verdict_needs_the_whole_interval_on_one_side_and_knows_which_side_is_better():
+    assert paired_effect([1.0, 2.0, 3.0], [0.0, 2.5, 4.0]).verdict == "unclear"
+    assert paired_effect([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).verdict == "unclear"
+    up, down = ([2.0, 3.1, 4.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [2.0, 3.1, 4.0])
+    assert paired_effect(*up).verdict == paired_effect(*down, better="below").verdict == "helps"
+    assert paired_effect(*down).verdict == paired_effect(*up, better="below").verdict == "harms"
+
+
+@pytest.mark.parametrize(
+    ("treated", "options", "message"),
+    [
+        ([1.0, 2.0], {}, "a run for each untreated one, got 2 and 3"),
+        ([1.0, 2.0, 3.0], {"better": "more"}, "better must be 'above' or 'below', got 'more'"),
+    ],
+)
+def test_an_effect_without_pairs_is_refused(treated, options, message):
+    with pytest.raises(ValueError, match=message):
+        paired_effect(treated, [1.0, 2.0, 3.0], **options)
