@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ from lectures_lib.training.pictures import (
 
 DATA = ("digits", "animals")
 SHARES = (0.01, 0.1, 1.0)
+DIGIT_SHIFT = 2  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +50,13 @@ class Recipe:
     pretrain_steps: int = 1_500
     pretrain_batch: int = 64
     pretrain_learning_rate: float = 2e-3
+    temperature: float = 0.2
     tune_steps: int = 400
     tune_batch: int = 64
     tune_learning_rate: float = 1e-3
     warmup: int = 50
     noise: float = 0.3
     foreign: float = 0.1
-    shift: int = 2
 
 
 def data_of(name: str, seed: int, recipe: Recipe) -> tuple[PictureBatch, PictureBatch, ViTConfig]:
@@ -84,17 +86,14 @@ def pretrained(images: Tensor, config: ViTConfig, seed: int, recipe: Recipe) -> 
     """SiT after its training without labels."""
     torch.manual_seed(seed)
     model = SiT(SiTConfig(config, d_hidden=128, d_contrast=32))
+    mirrored = config.n_channels == 3  # the mirror image of a digit is no digit
+    options = {"flip": True} if mirrored else {"shift": DIGIT_SHIFT, "turn": 0.25}
     views = ViewBatches(
-        images,
-        batch_size=recipe.pretrain_batch,
-        seed=seed,
-        shift=recipe.shift,
-        noise=recipe.noise,
-        foreign=recipe.foreign,
+        images, batch_size=recipe.pretrain_batch, seed=seed, noise=recipe.noise, foreign=recipe.foreign, **options
     )
     fit(
         model,
-        self_supervised_loss,
+        partial(self_supervised_loss, temperature=recipe.temperature),
         views,
         steps=recipe.pretrain_steps,
         seed=seed,
@@ -107,10 +106,11 @@ def pretrained(images: Tensor, config: ViTConfig, seed: int, recipe: Recipe) -> 
 
 def fine_tuned(model: ViT, train: PictureBatch, seed: int, recipe: Recipe) -> ViT:
     """The classifier after the same number of steps on however many labels there are."""
+    shift = DIGIT_SHIFT if model.config.n_channels == 1 else 0
     fit(
         model.to(choose_device()),
         naming_loss,
-        LabelledBatches(train.images, train.labels, batch_size=recipe.tune_batch, seed=seed, shift=recipe.shift),
+        LabelledBatches(train.images, train.labels, batch_size=recipe.tune_batch, seed=seed, shift=shift),
         steps=recipe.tune_steps,
         seed=seed,
         learning_rate=recipe.tune_learning_rate,

@@ -153,26 +153,31 @@ def two_views(
     generator: torch.Generator,
     flip: bool = False,
     shift: int = 0,
+    turn: int | float = 0.75,
     noise: int | float = 0.7,
     foreign: int | float = 0.35,
 ) -> SiTBatch:
     """Two views of every picture, each moved, perhaps mirrored, turned, and damaged by itself.
 
     The mirror comes before the turn: afterwards a mirrored quarter turn left would look like one to the right of
-    another picture. `shift` is in pixels; `flip` only suits pictures whose mirror image means the same. `noise` and
+    another picture. `shift` is in pixels; `flip` only suits pictures whose mirror image means the same. `turn` is the
+    share of views that do not stay upright: with 0.75, the paper's, all four turns are equally many. `noise` and
     `foreign` are shares of the pixels, see `damage`.
 
     Raises:
-        ValueError: `images` is not (batch, channels, side, side), or as `damage`.
+        ValueError: `images` is not (batch, channels, side, side), `turn` is outside [0, 1], or as `damage`.
     """
     _check_square(images)
+    if not 0 <= turn <= 1:
+        raise ValueError(f"turn must lie in [0, 1], got {turn}")
     views = []
     for _ in range(2):
         view = random_shift(images, shift, generator=generator)
         if flip:
             mirrored = torch.rand(len(view), generator=generator).to(view.device) < 0.5
             view = torch.where(mirrored[:, None, None, None], view.flip(-1), view)
-        quarter = torch.randint(0, 4, (len(view),), generator=generator).to(view.device)
+        quarter = torch.randint(1, 4, (len(view),), generator=generator)
+        quarter = quarter.where(torch.rand(len(view), generator=generator) < turn, 0).to(view.device)
         clean = turned(view, quarter)
         views.append((*damage(clean, noise=noise, foreign=foreign, generator=generator), clean, quarter))
     damaged, changed, clean, turns = (torch.cat(parts) for parts in zip(*views, strict=True))

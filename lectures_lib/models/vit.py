@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lectures_lib.attention import SelfAttention
 from lectures_lib.layers import Dropout, FeedForward, LearnedPositions, SelfAttentionLayer
 
+PAPER_POSITION_STD = 0.02
 SIZES = {  # width, heads, inner width, layers: table 1 of the paper
     "base": (768, 12, 3072, 12),
     "large": (1024, 16, 4096, 24),
@@ -28,8 +29,8 @@ class ViTConfig:
     Pictures are square, `image_size` pixels a side, and so are patches. `n_tokens` learned vectors stand before the
     patches: one, the class token, in the paper; SiT has two. `zero_head` begins with a classifier that knows nothing,
     as the published code does; without it the classifier begins as the other matrices do. `position_std` is the
-    standard deviation of fresh positions: the paper's 0.02 is far below the patches' own size, and in a short training
-    the model hardly learns where a patch is.
+    standard deviation of fresh positions of patches: the paper's 0.02 is far below the patches' own size, and in a
+    short training the model hardly learns where a patch is. The tokens' positions begin with 0.02 at most.
     """
 
     image_size: int
@@ -153,6 +154,8 @@ class VisionEncoder(nn.Module):
         self.norm = nn.LayerNorm(c.d_model, eps=c.epsilon)
         self.apply(_initialise)
         nn.init.normal_(self.positions.table, std=c.position_std)
+        with torch.no_grad():  # a token that begins large is the same for all pictures, whatever it sees
+            self.positions.table[: c.n_tokens] *= min(1.0, PAPER_POSITION_STD / c.position_std)
         nn.init.trunc_normal_(self.embed_patch.weight, std=self.embed_patch.in_features**-0.5)
         nn.init.zeros_(self.embed_patch.bias)
 

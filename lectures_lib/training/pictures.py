@@ -107,13 +107,14 @@ def self_supervised_losses(model: SiT, batch: SiTBatch, *, temperature: int | fl
     return torch.stack([repaired / numbers, F.cross_entropy(output.turns, batch.turns), found / views])
 
 
-def self_supervised_loss(model: SiT, batch: SiTBatch) -> tuple[Tensor, Tensor]:
+def self_supervised_loss(model: SiT, batch: SiTBatch, *, temperature: int | float = 0.5) -> tuple[Tensor, Tensor]:
     """The three tasks in one, weighed by the model's own scales: counted once a view; and the views.
 
     Source: Atito et al. 2021, with the weights of Kendall et al. 2018.
     """
     views = torch.tensor(len(batch), device=batch.damaged.device)
-    return uncertainty_weighted(self_supervised_losses(model, batch), model.scales) * views, views
+    losses = self_supervised_losses(model, batch, temperature=temperature)
+    return uncertainty_weighted(losses, model.scales) * views, views
 
 
 @torch.no_grad()

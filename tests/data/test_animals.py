@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lectures_lib.data.animals import ANIMALS, SIDE, animal_pictures, in_landscape
+from lectures_lib.data.animals import ANIMALS, COATS, SIDE, animal_pictures, in_landscape
 from lectures_lib.data.pictures import picture, placed
 from lectures_lib.data.scenes import LECTURE, Clause, Scene
 
@@ -28,7 +28,7 @@ def test_the_animal_is_in_its_box():
         clause = scene.clauses[0]
         if clause.object != "horse":
             continue
-        other = "white" if clause.colour != "white" else "black"
+        other = "white"
         before, _ = in_landscape(Scene((clause,)))
         after, box = in_landscape(Scene((clause._replace(colour=other),)))
         rows, columns = (before != after).any(dim=0).nonzero().unbind(dim=1)
@@ -55,6 +55,12 @@ def test_no_person_stands_in_the_same_place_in_both_splits():
     assert len(test) > 5
 
 
+def test_every_animal_has_its_own_coat():
+    coats = {scene.clauses[0].object: scene.clauses[0].colour for scene in DRAWN.scenes}
+    assert coats == COATS
+    assert len(set(coats.values())) == len(ANIMALS)
+
+
 def test_animals_stand_all_over_the_landscape():
     middles = (animal_pictures(200, seed=0).boxes.double().view(-1, 2, 2)).mean(dim=1)
     spread = middles.amax(dim=0) - middles.amin(dim=0)
@@ -64,7 +70,7 @@ def test_animals_stand_all_over_the_landscape():
 def test_the_lectures_scene_comes_in_the_same_size_with_the_horses_box():
     image, box = in_landscape(LECTURE, x=0, y=16)
     small = picture(LECTURE)
-    assert torch.equal(image[:, 16:, :32], small.pixels)
+    assert torch.equal(image[:, 16:48, :32], small.pixels)
     horse = next(b for b in small.boxes if b.word == "horse")
     assert box.tolist() == [horse.x0, horse.y0 + 16, horse.x1, horse.y1 + 16]
 

@@ -76,6 +76,19 @@ def test_a_quarter_turn_brings_the_right_side_to_the_top():
     assert rows == [[0, 1, 2, 3], [1, 3, 0, 2], [3, 2, 1, 0], [2, 0, 3, 1], [0, 1, 2, 3]]
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, [1, 0, 0, 0]), (0.75, [0.25] * 4), (1.0, [0, 1 / 3, 1 / 3, 1 / 3])]
+)
+def test_as_many_views_are_turned_as_asked_for(share, expected):
+    views = two_views(torch.zeros(1500, 1, 4, 4), generator=seeded(), turn=share, noise=0, foreign=0)
+    assert_close(views.turns.bincount(minlength=4) / 3000, torch.tensor(expected), atol=0.03, rtol=0)
+
+
+def test_a_share_of_turns_is_a_share():
+    with pytest.raises(ValueError, match=r"turn must lie in \[0, 1\], got 1.5"):
+        two_views(torch.zeros(2, 1, 4, 4), generator=seeded(), turn=1.5)
+
+
 def test_a_shift_moves_every_picture_by_itself_and_repeats_the_rim():
     images = torch.arange(16.0).view(1, 1, 4, 4).repeat(200, 1, 1, 1)
     moved = random_shift(images, 1, generator=seeded())
