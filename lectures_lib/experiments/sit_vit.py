@@ -48,10 +48,10 @@ class Recipe:
     pictures: int = 4_000  # for training, with or without labels
     test_pictures: int = 1_000
     pretrain_steps: int = 1_500
-    pretrain_batch: int = 64
+    pretrain_batch: int = 32  # pictures; twice as many views
     pretrain_learning_rate: float = 2e-3
     temperature: float = 0.2
-    tune_steps: int = 400
+    tune_steps: int = 300
     tune_batch: int = 64
     tune_learning_rate: float = 1e-3
     warmup: int = 50

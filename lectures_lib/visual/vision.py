@@ -69,7 +69,7 @@ def vit_diagram(
 
 def looking_panels(
     images: Float[Tensor, "n channels side side"],
-    maps: Float[Tensor, "n rows columns"],
+    maps: Float[Tensor, "maps rows columns"],
     boxes: Int[Tensor, "n 4"] | None = None,
     *,
     titles: Sequence[str] = (),
@@ -195,7 +195,8 @@ def _picture(axes: Axes, image: Tensor) -> None:
 def _lit(axes: Axes, image: Tensor, looked: Tensor) -> None:
     """The picture, dark where the model does not look."""
     size = image.shape[-1] // looked.shape[-1]
-    light = (looked / looked.max().clamp(min=1e-12)).repeat_interleave(size, 0).repeat_interleave(size, 1)
+    light = (looked / looked.max().clamp(min=1e-12)).sqrt()  # so that faint looks show too
+    light = light.repeat_interleave(size, 0).repeat_interleave(size, 1)
     shown = as_pixels(image) * (DIMMED + (1 - DIMMED) * light.cpu().unsqueeze(-1))
     axes.imshow(shown.clamp(0, 1).numpy(), interpolation="nearest")
     axes.axis("off")
