@@ -79,8 +79,8 @@ def digits_html(
 def moved_latents(
     starts: Float[Tensor, "n d_latent"],
     ends: Float[Tensor, "n d_latent"],
-    share: float,
-    amounts: Mapping[str, float],
+    share: int | float,
+    amounts: Mapping[str, int | float],
     directions: Mapping[str, Float[Tensor, " d_latent"]],
 ) -> Float[Tensor, "n d_latent"]:
     """The latents at a share of their walks, moved along the directions by some amounts. The page's script agrees."""
@@ -88,7 +88,7 @@ def moved_latents(
     return walked + sum((amounts[name] * vector for name, vector in directions.items()), torch.zeros(()))
 
 
-def _on_arc(a: Tensor, b: Tensor, share: float) -> Tensor:
+def _on_arc(a: Tensor, b: Tensor, share: int | float) -> Tensor:
     steps = round(1 / STEP)
     return latent_path(torch.stack([a, b]), steps)[round(share * steps)]
 
@@ -118,7 +118,7 @@ def _check(generator: nn.Module, starts: Tensor, ends: Tensor, directions: Mappi
             raise ValueError(f"directions[{name!r}] must have shape ({d_latent},), got {tuple(vector.shape)}")
 
 
-def _slider(identity: str, key: str, name: str, low: float) -> str:
+def _slider(identity: str, key: str, name: str, low: int | float) -> str:
     return (
         f'<p><label for="{identity}-{key}">{html.escape(name)}</label> '
         f'<input id="{identity}-{key}" type="range" min="{low:g}" max="1" step="{STEP}" value="0"> '

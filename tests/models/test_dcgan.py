@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
+from lectures_lib.models import dcgan as dcgan_room
 from lectures_lib.models.dcgan import DcganConfig, DcganDiscriminator, DcganGenerator, dcgan
 
 SMALL = DcganConfig(28, 1, d_latent=6, width=4)
@@ -110,6 +112,25 @@ def test_features_are_all_stages_pooled_to_a_grid():
     assert features.shape == (2, (4 + 8) * 16)
     first, _ = discriminator.stages(images)
     assert_close(features[:, 0], first[:, 0, :4, :4].amax((1, 2)))  # 14 rows to 4: the first window has 4
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 4)])
+def test_the_ends_in_another_order_of_work_are_pytorchs_convolutions(before, after):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, before, 6, 10, generator=generator, requires_grad=True)
+    down = torch.randn(after, before, 4, 4, generator=generator, requires_grad=True)
+    up = torch.randn(before, after, 4, 4, generator=generator, requires_grad=True)
+    pairs = [
+        (dcgan_room._halved(x, down), F.conv2d(x, down, stride=2, padding=1)),
+        (dcgan_room._doubled(x, up), F.conv_transpose2d(x, up, stride=2, padding=1)),
+    ]
+    for (ours, theirs), weight in zip(pairs, (down, up), strict=True):
+        assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+        slopes = [torch.autograd.grad(y.sin().sum(), (x, weight)) for y in (ours, theirs)]
+        assert_close(*slopes, atol=1e-4, rtol=1e-4)
+    latent, point = x.flatten(1), torch.randn(before * 60, after, 3, 3, generator=generator)
+    theirs = F.conv_transpose2d(latent[:, :, None, None], point)
+    assert_close(dcgan_room._from_point(latent, point), theirs, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 3, 28, 28), (28, 28)])

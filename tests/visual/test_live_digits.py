@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import threading
 
 import onnxruntime
@@ -25,7 +26,6 @@ from lectures_lib.visual.live_digits import digits_html, moved_latents
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = (ROOT / "book" / "_static" / "live.js").read_text(encoding="utf-8")
-MODULE = "lectures_lib.visual.live_digits"
 
 
 def numbers(*shape, seed=0):
@@ -144,7 +144,9 @@ def test_a_walk_in_a_notebook_ends_at_the_other_eight():
 
 def test_in_the_static_book_it_is_a_page_and_in_a_notebook_a_widget(generator, monkeypatch):
     shown = []
-    monkeypatch.setattr(f"{MODULE}.generator_to_onnx", lambda model: b"graph")  # it takes seconds
+    monkeypatch.setattr(
+        sys.modules[digits_html.__module__], "generator_to_onnx", lambda model: b"graph"
+    )  # it takes seconds
     monkeypatch.setattr("IPython.display.display", shown.append)
     monkeypatch.setenv("LECTURES_STATIC", "1")
     live_digits(generator, STARTS, ENDS, DIRECTIONS)
