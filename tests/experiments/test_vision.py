@@ -18,7 +18,7 @@ from lectures_lib.experiments.record import load_result
 
 ROOT = Path(__file__).parents[2]
 FEW = vision_claims.Recipe(
-    pictures=40, test_pictures=12, steps=2, batch_size=8, warmup=1, pretrain_steps=2, pretrain_batch=8,
+    pictures=90, test_pictures=12, steps=2, batch_size=8, warmup=1, pretrain_steps=2, pretrain_batch=8,
     labels=(6, 12), tune_steps=2, tune_batch=8, tune_warmup=1,
 )  # fmt: skip
 SHORT = sit_vit.Recipe(pictures=600, test_pictures=12, pretrain_steps=2, pretrain_batch=4, tune_steps=2, warmup=1)
@@ -117,7 +117,7 @@ def test_shuffled_patches_are_the_same_patches_elsewhere_and_alike_for_all():
 def test_pretrained_and_fresh_models_see_the_same_pictures_and_only_the_first_knows_anything(monkeypatch):
     seen = []
     monkeypatch.setattr(vision_claims, "tuned", lambda model, *rest: seen.append((model, rest[-2])) or model)
-    data = animal_pictures(40)
+    data = animal_pictures(90)
     torch.manual_seed(0)
     sit = vision_claims.SiT(vision_claims.sit_config(FEW))
     vision_claims.by_labels(sit, 0, FEW, data, data)

@@ -77,7 +77,7 @@ def test_a_quarter_turn_brings_the_right_side_to_the_top():
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"), [(0.0, [1, 0, 0, 0]), (0.75, [0.25] * 4), (1.0, [0, 1 / 3, 1 / 3, 1 / 3])]
+    ("share", "expected"), [(0.0, [1.0, 0, 0, 0]), (0.75, [0.25] * 4), (1.0, [0, 1 / 3, 1 / 3, 1 / 3])]
 )
 def test_as_many_views_are_turned_as_asked_for(share, expected):
     views = two_views(torch.zeros(1500, 1, 4, 4), generator=seeded(), turn=share, noise=0, foreign=0)
