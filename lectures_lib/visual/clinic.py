@@ -32,13 +32,16 @@ def two_number_paths(paths: Mapping[str, Float[Tensor, "times 2"]]) -> Figure:
     if not paths:
         raise ValueError("paths must hold at least one, got none")
     with house_style():
-        figure, row = plt.subplots(1, len(paths), figsize=(2.3 * len(paths), 2.6), squeeze=False, sharey=True)
+        figure, row = plt.subplots(
+            1, len(paths), figsize=(1.7 * len(paths), 2.3), squeeze=False, sharex=True, sharey=True
+        )
         for axes, colour, (name, path) in zip(row[0], LINE_COLOURS * len(paths), paths.items(), strict=False):
             axes.plot(*path.T.tolist(), color=colour, linewidth=1.2)
             axes.plot(*path[0].tolist(), "o", color=INK, markersize=5)
             axes.plot(0, 0, "x", color=INK, markersize=7)
             axes.set(xlabel="generator's number", aspect="equal")
-            axes.set_title(name, color=INK, fontsize=10)
+            axes.xaxis.label.set_size(9)
+            axes.set_title(name, color=INK, fontsize=9)
         row[0, 0].set_ylabel("discriminator's slope")
     return figure
 
