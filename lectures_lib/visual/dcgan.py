@@ -83,8 +83,9 @@ def stamp_figure(kernels: Sequence[int], *, stride: int = 2, size: int = 6) -> F
             counts = touches(kernel, stride=stride, size=size)
             axes.imshow(counts.numpy(), cmap="viridis", vmin=0)
             for row, column in torch.cartesian_prod(*map(torch.arange, counts.shape)).tolist():
-                number = f"{int(counts[row, column])}"
-                axes.text(column, row, number, ha="center", va="center", color="white", fontsize=5)
+                count = int(counts[row, column])
+                shade = "white" if count < 3 else "black"
+                axes.text(column, row, f"{count}", ha="center", va="center", color=shade, fontsize=6)
             axes.set_title(f"kernel {kernel}, stride {stride}", color=INK, fontsize=10)
             axes.axis("off")
     return figure
