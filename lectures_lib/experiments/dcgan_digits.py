@@ -2,8 +2,9 @@
 
     python -m lectures_lib.experiments dcgan_digits --seed 0
 
-The networks and the training are those of the chapter `dcgan`, with more rounds. The weights go into
-`book/checkpoints` in half precision, what they are worth into `results/dcgan_digits.json`.
+The networks are those of the chapter `dcgan`. With more rounds than a page has, smaller steps and larger batches go
+further: after 4,000 rounds of the chapter's own recipe the distance had come down from about 100 to 78 only. The
+weights go into `book/checkpoints` in half precision, what they are worth into `results/dcgan_digits.json`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from lectures_lib.models.dcgan import DcganGenerator
 from lectures_lib.training import load_weights, save_weights
 from lectures_lib.training.gan import sample
 
-ROUNDS = 4_000
+RECIPE = dataclasses.replace(
+    Recipe(),
+    rounds=5_000,
+    batch=64,
+    generator_learning_rate=6e-4,
+    discriminator_learning_rate=3e-4,
+    average=0.998,
+)
 CHECKPOINT = "dcgan.safetensors"
 
 
@@ -45,11 +53,11 @@ def main(arguments: Sequence[str]) -> None:
     """Train, judge, store the weights with their recipe, and write the result file."""
     parser = argparse.ArgumentParser(prog="python -m lectures_lib.experiments dcgan_digits", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int, default=RECIPE.rounds)
     parser.add_argument("--weights", type=Path, default=Path("book/checkpoints") / CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("results/dcgan_digits.json"))
     options = parser.parse_args(list(arguments))
-    recipe = dataclasses.replace(Recipe(), rounds=options.rounds)
+    recipe = dataclasses.replace(RECIPE, rounds=options.rounds)
     began = time.process_time()
     generator, _, _ = train_dcgan(options.seed, recipe)
     seconds = time.process_time() - began
