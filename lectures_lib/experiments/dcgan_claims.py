@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -136,18 +137,25 @@ def best_distances(
 ) -> tuple[list[float], FullyConnectedGenerator]:
     """The opponent's smallest distance within so many rounds, for each number of rounds; and its generator at the end.
 
-    It is one run, looked at every `plain_every` rounds and at its end.
+    It is one run, looked at every `plain_every` rounds and at each of those numbers.
     """
-    generator, _, history = train_plain(
-        seed,
-        recipe,
-        max(rounds),
-        validate=lambda g: {"distance": distance(g, seed, recipe)},
-        validate_every=recipe.plain_every,
-        **options,
-    )
-    found = [(at, measured["distance"]) for at, measured in history.validation]
-    return [min(far for at, far in found if at <= max(count, found[0][0])) for count in rounds], generator
+    found: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for stop in sorted(set(rounds)):
+            generator, _, history = train_plain(
+                seed,
+                recipe,
+                max(rounds),
+                validate=lambda g: {"distance": distance(g, seed, recipe)},
+                validate_every=recipe.plain_every,
+                checkpoint=Path(folder, "opponent.safetensors"),  # from where it goes on
+                stop_at=stop,
+                **options,
+            )
+            found |= {at: measured["distance"] for at, measured in history.validation}
+            if stop not in found:
+                found[stop] = distance(generator, seed, recipe)
+    return [min(far for at, far in found.items() if at <= count) for count in rounds], generator
 
 
 def operations(pair: tuple[nn.Module, nn.Module], batch: int) -> int:
