@@ -123,7 +123,7 @@ def check_amplitude(answer: Callable[[Tensor], Any]) -> None:
     Raises:
         WrongAnswer: naming what was measured instead.
     """
-    path = torch.tensor([[3.0, 1.0], [5.0, 2.0], [4.0, 7.0], [8.0, 2.0]])
+    path = torch.tensor([[3.0, 1.0], [5.0, 2.0], [4.0, 7.0], [9.0, 2.0]])
     result = answer(path.clone())
     if unanswered(result):
         return

@@ -117,7 +117,7 @@ def points_svg(case: Case, real: Float[Tensor, "m 2"], *, limit: int | float, al
     )
 
 
-def _dots(points: Tensor, limit: int | float, colour: str, width: float) -> str:
+def _dots(points: Tensor, limit: int | float, colour: str, width: int | float) -> str:
     # A line of no length with round ends is a dot: a third of the bytes of a circle.
     drawn = "".join(f"M{x} {y}h0" for x, y in _on_paper(points, limit))
     return f'<path d="{drawn}" stroke="{colour}" stroke-width="{width}" stroke-opacity="0.7"/>'
