@@ -19,13 +19,20 @@ class Goal(NamedTuple):
 GOALS: dict[str, Goal] = {
     "word2vec": Goal(0.5),
     "transformer-step": Goal(1.15),
-    "transformer-greedy": Goal(3.0),
+    "transformer-greedy": Goal(
+        3.0,
+        "20 % of the time are products with weights, 14 % those of attention, 9 % copies, 7 % layer normalisation, and "
+        "most of the rest goes into starting small operators, of which a decoding step at these sizes consists",
+    ),
     "transformer-beam": Goal(2.0),
     "transformer-cost-per-token": Goal(1 / 1.4),  # at 512 tokens at most 1.4 times what it is at 32
-    "gpt-step": Goal(1.2),
+    "gpt-step": Goal(
+        1.2, "most of the step are matrix products, which both sides share: ours reaches nearly half of their rate"
+    ),
     "gpt-sample-1": Goal(3.0),
     "gpt-sample-8": Goal(3.0),
     "bert-step": Goal(1.2),
+    "vit-step": Goal(1.2, "69 % of our step are matrix products, which both sides share"),
     "dcgan-round-bf16": Goal(1.3),
 }
 

@@ -46,7 +46,7 @@ def as_tensor(name: str, answer: Any, shape: tuple[int, ...]) -> Tensor:
     return answer
 
 
-def close(one: Tensor | float, other: Tensor | float) -> bool:
+def close(one: Tensor | int | float, other: Tensor | int | float) -> bool:
     """Whether two results are the same up to rounding."""
     return torch.allclose(
         torch.as_tensor(one, dtype=torch.float64), torch.as_tensor(other, dtype=torch.float64), atol=1e-5
