@@ -20,6 +20,7 @@ from lectures_lib.models.dcgan import DcganConfig, DcganGenerator, dcgan
 from lectures_lib.models.fully_connected_gan import FullyConnectedConfig, fully_connected_gan
 
 ROOT = Path(__file__).parents[2]
+MISSED = {"dcgan-distance-time"}  # its threshold was not kept on every seed, so the chapter does not claim it
 SMALL = DcganConfig(28, 1, d_latent=4, width=2)
 FEW = dcgan_claims.Recipe(
     rounds=4, batch=16, plain_every=2, samples=60, labels_per_class=2, pairs=40, shown_latents=120
@@ -58,7 +59,8 @@ def test_the_committed_claims_are_of_the_present_recipe_and_of_the_chapters_clai
     notebook = nbformat.read(ROOT / "book/gan_family/dcgan.ipynb", as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     recorded = set(re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', source))
-    assert recorded == set(result["measured"]["claims"])
+    assert recorded == set(result["measured"]["claims"]) - MISSED
+    assert max(result["measured"]["claims"]["dcgan-distance-time"]) > dcgan_claims.Thresholds().distance_by_time
 
 
 def test_the_committed_generator_is_the_one_of_its_result_and_draws_digits():
