@@ -61,8 +61,8 @@ def look_ahead(monkeypatch):
 def queries_and_keys_exchanged(monkeypatch):
     right = attention.SelfAttention.heads
 
-    def wrong(self, x):
-        query, key, value = right(self, x)
+    def wrong(self, x, queries=None):
+        query, key, value = right(self, x, queries)
         return key, query, value
 
     monkeypatch.setattr(attention.SelfAttention, "heads", wrong)

@@ -57,7 +57,8 @@ def a_norm_over_the_whole_batch(monkeypatch):
 
 
 def a_slope_of_one_tenth(monkeypatch):
-    wrong = SimpleNamespace(leaky_relu=lambda x, slope: nn.functional.leaky_relu(x, 0.1))
+    wrong = SimpleNamespace(**vars(nn.functional))
+    wrong.leaky_relu = lambda x, slope, inplace=False: nn.functional.leaky_relu(x, 0.1, inplace)
     monkeypatch.setattr(dcgan, "F", wrong)  # there, and not in PyTorch's own layers
 
 

@@ -157,10 +157,18 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     """Bring an optimizer back to what `optimizer_state` gave."""
     stored = json.loads(rest)
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in stored["plain"].items()}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for name, tensor in tensors.items():
         index, entry = name.split(".", maxsplit=1)
-        state.setdefault(int(index), {})[entry] = tensor
+        state.setdefault(int(index), {})[entry] = _laid_out_as(weights, int(index), tensor)
     optimizer.load_state_dict({"state": state, "param_groups": stored["param_groups"]})
+
+
+def _laid_out_as(weights: list[Tensor], index: int, tensor: Tensor) -> Tensor:
+    """In memory as the weight it belongs to: fused optimizers walk through both side by side (`channels_last`)."""
+    if index >= len(weights) or tensor.shape != weights[index].shape:
+        return tensor
+    return torch.empty_like(weights[index], dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 def random_state() -> dict[str, Tensor]:
