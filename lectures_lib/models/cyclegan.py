@@ -1,4 +1,4 @@
-"""CycleGAN: a generator that repaints a picture, and a discriminator that judges it patch by patch.
+"""CycleGAN: a generator that repaints a picture, and a discriminator that discriminators it patch by patch.
 
 The generator halves the picture twice, changes it in residual blocks, and doubles it twice. Its doubling can be the
 paper's transposed convolution, which may leave a checkerboard (Odena et al. 2016), or nearest-neighbour resizing
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -167,6 +168,42 @@ class PatchDiscriminator(nn.Module):
         for conv in self.convs[1:]:
             x = F.leaky_relu(F.instance_norm(conv(x)), SLOPE)
         return self.to_logits(x).squeeze(1)
+
+
+class CycleGan(nn.Module):
+    """All four networks: two generators and two discriminators, of two domains called x and y.
+
+    The paper's names: `to_y` is G, `to_x` is F, `discriminator_x` and `discriminator_y` are its discriminators.
+    """
+
+    def __init__(self, config: CycleGanConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.to_y, self.to_x = CycleGanGenerator(config), CycleGanGenerator(config)
+        self.discriminator_x, self.discriminator_y = PatchDiscriminator(config), PatchDiscriminator(config)
+
+    @property
+    def generators(self) -> list[CycleGanGenerator]:
+        """Both generators."""
+        return [self.to_y, self.to_x]
+
+    @property
+    def discriminators(self) -> list[PatchDiscriminator]:
+        """Both discriminators."""
+        return [self.discriminator_x, self.discriminator_y]
+
+    def forward(
+        self, x: Float[Tensor, "batch channels rows columns"], y: Float[Tensor, "others channels rows columns"]
+    ) -> tuple[Float[Tensor, "others channels rows columns"], Float[Tensor, "batch channels rows columns"]]:
+        """Pictures of y repainted as x, and pictures of x repainted as y."""
+        return self.to_x(y), self.to_y(x)
+
+
+def cyclegan(config: CycleGanConfig, *, seed: int = 0) -> CycleGan:
+    """All four networks with first weights drawn under a seed; the global random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CycleGan(config)
 
 
 def receptive_field(layers: Iterable[nn.Conv2d]) -> int:

@@ -38,3 +38,19 @@ def warmup_inverse_square_root(d_model: int, *, warmup: int = 4000) -> Schedule:
     if d_model < 1 or warmup < 1:
         raise ValueError(f"d_model and warmup must be at least 1, got {d_model} and {warmup}")
     return lambda step: d_model**-0.5 * min((step + 1) ** -0.5, (step + 1) * warmup**-1.5)
+
+
+def constant_then_linear(steps: int, *, constant: int | float = 0.5) -> Schedule:
+    """Full for the first share `constant` of `steps`, then down on a straight line that would reach 0 at `steps`.
+
+    Raises:
+        ValueError: `steps` is below 1, or `constant` outside [0, 1].
+
+    Source: Zhu et al. 2017, section 4: 100 epochs at the full rate, 100 on the way to zero.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not 0 <= constant <= 1:
+        raise ValueError(f"constant must lie between 0 and 1, got {constant}")
+    kept = constant * steps
+    return lambda step: 1.0 if step < kept else max(0.0, (steps - step) / max(steps - kept, 1))

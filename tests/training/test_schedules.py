@@ -3,6 +3,7 @@
 import pytest
 
 from lectures_lib.training import warmup_cosine, warmup_inverse_square_root
+from lectures_lib.training.schedules import constant_then_linear
 
 
 def test_rises_then_falls_along_half_a_cosine():
@@ -31,3 +32,15 @@ def test_the_papers_schedule_at_the_papers_numbers():
 def test_the_papers_schedule_needs_a_width_and_a_warm_up(d_model, warmup):
     with pytest.raises(ValueError, match=f"got {d_model} and {warmup}"):
         warmup_inverse_square_root(d_model, warmup=warmup)
+
+
+def test_the_rate_stays_and_then_falls_on_a_line_to_zero():
+    factor = constant_then_linear(200, constant=0.5)
+    assert [factor(s) for s in (0, 99, 100, 150, 199, 200, 300)] == pytest.approx([1, 1, 1, 0.5, 0.01, 0, 0])
+    assert [constant_then_linear(10, constant=c)(5) for c in (0, 1)] == [0.5, 1]
+
+
+@pytest.mark.parametrize(("steps", "constant"), [(0, 0.5), (10, 1.1), (10, -0.1)])
+def test_a_line_that_makes_no_sense_is_refused(steps, constant):
+    with pytest.raises(ValueError, match=f"got {steps if steps < 1 else constant}"):
+        constant_then_linear(steps, constant=constant)
