@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bert, gan, gpt, seq2seq, transformer, vision, word2vec
+from benchmarks import bert, cyclegan, gan, gpt, seq2seq, transformer, vision, word2vec
 from benchmarks.goals import beside_goal
 from lectures_lib.experiments.record import commit, hardware, load_result, write_result
 
@@ -31,6 +31,7 @@ BENCHMARKS = {
     "vit-step": vision.training_step,
     "dcgan-round": gan.equal_precision,
     "dcgan-round-bf16": gan.best_precision,
+    "cyclegan-round": cyclegan.equal_precision,
 }
 
 

@@ -34,6 +34,7 @@ GOALS: dict[str, Goal] = {
     "bert-step": Goal(1.2),
     "vit-step": Goal(1.2, "69 % of our step are matrix products, which both sides share"),
     "dcgan-round-bf16": Goal(1.3),
+    "cyclegan-round": Goal(1.2),
 }
 
 
