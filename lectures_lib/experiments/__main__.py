@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "gan_mnist": "DCGAN on digits under every loss, at equal budget",
     "dcgan_claims": "the claims of the chapter dcgan over several seeds",
     "dcgan_digits": "the generator of digits whose weights travel with the book",
+    "cyclegan_claims": "the claims of the chapter cyclegan over several seeds",
     "gan_quality": "DCGAN as trained here beside PyTorch's example, by the clock",
 }
 

@@ -13,6 +13,8 @@ from lectures_lib.visual.bert import (
     two_views,
 )
 from lectures_lib.visual.clinic import Case, clinic_widget, effect_table, two_number_paths
+from lectures_lib.visual.conditional_gan import asked_and_seen, cgan_diagram, hands_grid, obedience
+from lectures_lib.visual.cyclegan import before_after_widget, cycle_diagram, doubling_figure, reach_figure
 from lectures_lib.visual.dcgan import dcgan_diagram, stamp_figure
 from lectures_lib.visual.diagrams import encoder_decoder, transformer_diagram
 from lectures_lib.visual.gan import (
@@ -40,6 +42,7 @@ from lectures_lib.visual.language import (
 )
 from lectures_lib.visual.live import live_translator
 from lectures_lib.visual.live_digits import live_digits
+from lectures_lib.visual.live_numbers import live_numbers
 from lectures_lib.visual.live_sampler import live_sampler
 from lectures_lib.visual.plots import bars_by_group, curves, heat_strips, lines
 from lectures_lib.visual.self_attention import (
@@ -65,18 +68,23 @@ from lectures_lib.visual.words import position_heat_map, position_widget, window
 
 __all__ = [
     "Case",
+    "asked_and_seen",
     "attention_diagram",
     "attention_map",
     "attention_maps",
     "attention_widget",
     "bars_by_group",
+    "before_after_widget",
     "bits_by_order",
+    "cgan_diagram",
     "clinic_widget",
     "context_frames",
     "context_widget",
     "curves",
+    "cycle_diagram",
     "dcgan_diagram",
     "decoding_widget",
+    "doubling_figure",
     "effect_table",
     "encoder_decoder",
     "formula_box",
@@ -90,6 +98,7 @@ __all__ = [
     "gap_widget",
     "glue",
     "gpt_diagram",
+    "hands_grid",
     "heat_strips",
     "image_grid",
     "label_lines",
@@ -98,6 +107,7 @@ __all__ = [
     "line_densities",
     "lines",
     "live_digits",
+    "live_numbers",
     "live_sampler",
     "live_translator",
     "log_lines",
@@ -108,11 +118,13 @@ __all__ = [
     "masked_rows",
     "named_rows",
     "next_token_map",
+    "obedience",
     "patch_figure",
     "position_heat_map",
     "position_widget",
     "probability_bars",
     "push_widget",
+    "reach_figure",
     "repair_rows",
     "sampler",
     "samples_over_training",
