@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from lectures_lib.exercises.checking import WrongAnswer, as_number, as_tensor, close, right, unanswered
 
@@ -49,7 +50,7 @@ def check_touches(answer: Callable[[int, int, int], Any]) -> None:
         if unanswered(result):
             return
         length = stride * (size - 1) + kernel
-        counts = as_tensor("The counts", torch.as_tensor(result), (length,)).double()
+        counts = as_tensor("The counts", result, (length,)).double()
         true = F.conv_transpose1d(torch.ones(1, 1, size), torch.ones(1, 1, kernel), stride=stride).view(-1).double()
         if not close(counts, true):
             case = f"size {size}, kernel {kernel}, stride {stride}"
@@ -76,12 +77,14 @@ def check_arc(answer: Callable[[Tensor, Tensor, float], Any]) -> None:
         return
     found = as_tensor("The point", result, (3,))
     if close(found, _arc(a, b, share)):
-        slanted = torch.tensor([1.0, 2.0, 0.0])
-        if not close(as_tensor("The point", answer(a.clone(), slanted, share), (3,)), _arc(a, slanted, share)):
-            raise WrongAnswer(
-                "right for vectors at a right angle, and wrong for others: the cosine of the angle is the product of "
-                "the vectors divided by both lengths."
-            )
+        for slanted in (torch.tensor([1.0, 2.0, 0.0]), torch.tensor([-1.0, 2.0, 0.0])):  # sharp, and obtuse
+            if not close(as_tensor("The point", answer(a.clone(), slanted, share), (3,)), _arc(a, slanted, share)):
+                raise WrongAnswer(
+                    "right for vectors at a right angle, and wrong for others: the cosine of the angle is the product "
+                    "of the vectors divided by both lengths, and it may be negative."
+                )
+        if not close(as_tensor("The point", answer(a.clone(), b.clone(), 0.6), (3,)), _arc(a, b, 0.6)):
+            raise WrongAnswer("right at a quarter of the way, and wrong elsewhere: use `share`.")
         right("Half way on the arc a latent is about as long as those the generator was trained on.")
         return
     if close(found, torch.lerp(a, b, share)):
@@ -100,38 +103,57 @@ def check_transposed(answer: Callable[[Tensor, Tensor, int], Any]) -> None:
     """Exercise 4: `transposed(image, kernel, stride)` of (height, width) and (k, k), without padding.
 
     Raises:
-        WrongAnswer: naming a wrong size, stamps that overwrite instead of adding up, or a flipped kernel.
+        WrongAnswer: naming a wrong size, stamps that overwrite instead of adding up, a flipped kernel, or a call of
+            PyTorch's own.
     """
     generator = torch.Generator().manual_seed(0)
-    image, kernel = torch.randn(3, 2, generator=generator), torch.randn(4, 4, generator=generator)
-    result = answer(image.clone(), kernel.clone(), 2)
-    if unanswered(result):
-        return
-    true = _stamped(image, kernel)
-    found = as_tensor("The output", result, tuple(true.shape))
-    if close(found, true):
-        right("Each number of the input stamps the kernel, times itself, and stamps add up where they overlap.")
-        return
+    for stride, size in ((2, 4), (3, 2), (1, 3)):
+        image = torch.randn(3, 2, generator=generator)
+        kernel = torch.randn(size, size, generator=generator)
+        with _NoTransposedConvolution():
+            result = answer(image.clone(), kernel.clone(), stride)
+        if unanswered(result):
+            return
+        true = _stamped(image, kernel, stride)
+        found = as_tensor(f"The output for stride {stride} and a kernel of {size}", result, tuple(true.shape))
+        if not close(found, true):
+            raise WrongAnswer(_what_was_built(found, image, kernel, stride))
+    right("Each number of the input stamps the kernel, times itself, and stamps add up where they overlap.")
+
+
+class _NoTransposedConvolution(TorchFunctionMode):
+    """Within this block PyTorch's own transposed convolutions refuse to work."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if "conv_transpose" in getattr(func, "__name__", ""):
+            raise WrongAnswer("that calls PyTorch's own transposed convolution; build it from `F.conv2d`.")
+        return func(*args, **(kwargs or {}))
+
+
+def _what_was_built(found: Tensor, image: Tensor, kernel: Tensor, stride: int) -> str:
     mistakes = [
-        (_stamped(image, kernel.flip(0, 1)), "the kernel is turned round: a stamp is not flipped."),
-        (_stamped(image, kernel.T), "rows and columns of the kernel are swapped."),
-        (_overwritten(image, kernel), "stamps that overlap add up; yours overwrite what was there."),
+        (_stamped(image, kernel.flip(0, 1), stride), "the kernel is turned round: a stamp is not flipped."),
+        (_stamped(image, kernel.T, stride), "rows and columns of the kernel are swapped."),
+        (_overwritten(image, kernel, stride), "stamps that overlap add up; yours overwrite what was there."),
     ]
     for wrong, message in mistakes:
         if close(found, wrong):
-            raise WrongAnswer(message)
-    raise WrongAnswer(f"it differs from F.conv_transpose2d by up to {float((found - true).abs().max()):.3g}.")
+            return message
+    far = float((found - _stamped(image, kernel, stride)).abs().max())
+    return f"for stride {stride} and a kernel of {len(kernel)} it differs from F.conv_transpose2d by up to {far:.3g}."
 
 
-def _stamped(image: Tensor, kernel: Tensor) -> Tensor:
-    return F.conv_transpose2d(image[None, None], kernel[None, None], stride=2)[0, 0]
+def _stamped(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    return F.conv_transpose2d(image[None, None], kernel[None, None], stride=stride)[0, 0]
 
 
-def _overwritten(image: Tensor, kernel: Tensor) -> Tensor:
-    output = torch.zeros_like(_stamped(image, kernel))
+def _overwritten(image: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    output = torch.zeros_like(_stamped(image, kernel, stride))
+    k = len(kernel)
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
-            output[2 * row : 2 * row + 4, 2 * column : 2 * column + 4] = image[row, column] * kernel
+            y, x = stride * row, stride * column
+            output[y : y + k, x : x + k] = image[row, column] * kernel
     return output
 
 

@@ -38,12 +38,33 @@ def check_adam(answer: Any, *, weight: int | float) -> None:
     raise WrongAnswer(f"it is not {said:g}: Adam's step is the mean of gradients over the root of their mean square.")
 
 
+# Signs as they stand at the end of a training; the modes, of 8, at three moments of its second half.
 CASES = {
-    "A": {"discriminator's accuracy": 0.99, "generator's gradient norm": 2e-5, "mean of samples moves by": 0.001},
-    "B": {"discriminator's accuracy": 0.58, "generator's gradient norm": 0.9, "mean of samples moves by": 1.6},
-    "C": {"discriminator's accuracy": 0.55, "generator's gradient norm": 0.4, "mean of samples moves by": 0.05},
-    "D": {"discriminator's accuracy": 0.99, "generator's gradient norm": 7.0, "mean of samples moves by": 0.05},
-}  # C covers 4 of 25 modes, which no curve shows
+    "A": {
+        "discriminator's accuracy": 0.99,
+        "generator's gradient norm": 2e-5,
+        "mean of samples moves by": 0.001,
+        "modes covered": (0, 0, 0),
+    },
+    "B": {
+        "discriminator's accuracy": 0.58,
+        "generator's gradient norm": 0.9,
+        "mean of samples moves by": 1.6,
+        "modes covered": (6, 0, 5),
+    },
+    "C": {
+        "discriminator's accuracy": 0.55,
+        "generator's gradient norm": 0.4,
+        "mean of samples moves by": 0.05,
+        "modes covered": (1, 2, 1),
+    },
+    "D": {
+        "discriminator's accuracy": 0.99,
+        "generator's gradient norm": 7.0,
+        "mean of samples moves by": 0.05,
+        "modes covered": (3, 3, 4),
+    },
+}
 
 DIAGNOSES = {
     "A": "vanishing gradient",
@@ -68,8 +89,8 @@ def check_diagnoses(answer: Any) -> None:
     known = sorted(set(DIAGNOSES.values()))
     clues = {
         "A": "its generator is pushed with next to nothing.",
-        "B": "the mean of its samples travels far, and nobody wins.",
-        "C": "no curve gives it away: nobody wins, nothing moves, and the gradient is healthy.",
+        "B": "nobody wins; it finds most modes and loses them all again, and the mean of its samples travels far.",
+        "C": "nobody wins, nothing moves, the gradient is healthy: only the modes, few at all times, give it away.",
         "D": "it is always right, and yet the generator is pushed hard.",
     }
     for patient, truth in DIAGNOSES.items():
@@ -78,7 +99,7 @@ def check_diagnoses(answer: Any) -> None:
             raise WrongAnswer(f"{said!r} is none of {', '.join(known)}.")
         if said != truth:
             raise WrongAnswer(f"patient {patient} does not have that: {clues[patient]}")
-    right("And C is the reason to look at the samples: its curves are those of a healthy GAN.")
+    right("And C is the reason to count modes, or to look: its other signs are those of a healthy GAN.")
 
 
 def check_modes(answer: Callable[[Tensor, Tensor, float], Any]) -> None:

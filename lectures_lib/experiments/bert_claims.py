@@ -180,11 +180,13 @@ def gap_accuracy(model: nn.Module, vocabulary: WordPiece, recipe: Recipe) -> Gap
     little = torch.tensor([vocabulary.id(word) for word in sorted(LITTLE_WORDS)])
     right, content = [], []
     for column in words.any(dim=0).nonzero().flatten().tolist():
-        rows, truth = words[:, column], batch.tokens[:, column].clone()
-        batch.tokens[rows, column] = vocabulary.mask_id
-        right.append((guesses(model, batch)[:, column] == truth)[rows])
-        content.append(~torch.isin(truth, little)[rows])
-        batch.tokens[:, column] = truth
+        rows = words[:, column].nonzero().flatten()
+        shown = batch.rows(rows).trimmed()
+        truth = shown.tokens[:, column].clone()
+        shown.tokens[:, column] = vocabulary.mask_id
+        places = torch.arange(len(rows)) * shown.tokens.shape[1] + column
+        right.append(guesses(model, shown, places) == truth)
+        content.append(~torch.isin(truth, little))
     hits, matters = torch.cat(right).double(), torch.cat(content)
     return Gaps(float(hits.mean()), float(hits[matters].mean()))
 
@@ -198,11 +200,13 @@ def one_word_each(
     return torch.arange(len(words)), drawn.argmax(dim=1)
 
 
-def guesses(model: nn.Module, batch: TextBatch) -> Tensor:
-    """The most probable token at every place, (batch, time)."""
+def guesses(model: nn.Module, batch: TextBatch, places: Tensor | None = None) -> Tensor:
+    """The most probable token at every place, (batch, time); with `places` (row · time + column) at those only."""
     model.eval()
-    moved = batch.to(next(model.parameters()).device)
-    return model(moved.tokens, moved.segments, moved.present)[0].argmax(dim=-1).cpu()
+    device = next(model.parameters()).device
+    moved = batch.to(device)
+    asked = () if places is None else (places.to(device),)
+    return model(moved.tokens, moved.segments, moved.present, *asked)[0].argmax(dim=-1).cpu()
 
 
 @torch.no_grad()

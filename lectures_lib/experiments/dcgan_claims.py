@@ -176,6 +176,13 @@ def rounds_of_equal_operations(recipe: Recipe) -> int:
     return round(recipe.rounds * ours / theirs)
 
 
+def weights_of_both() -> tuple[int, int]:
+    """The number of weights of both networks together: (DCGAN's, the opponent's)."""
+    pairs = dcgan(CONFIG, seed=0), fully_connected_gan(FullyConnectedConfig.digits(), seed=0)
+    ours, theirs = (sum(weight.numel() for network in pair for weight in network.parameters()) for pair in pairs)
+    return ours, theirs
+
+
 def rounds_of_equal_time(
     seconds: float, seed: int, recipe: Recipe, clock: Callable[[], float] = time.process_time
 ) -> int:
@@ -314,6 +321,14 @@ def thickened(generator: nn.Module, everyone: Population, recipe: Recipe) -> tup
     thin = [everyone.of(d).ends(ink(everyone.of(d).images))[0] for d in range(N_CLASSES) if d != recipe.teacher]
     thin = Population(*(torch.cat(parts) for parts in zip(*thin, strict=True)))
     return thin, sample(generator, thin.latent + thicker)
+
+
+def moved_at_random(
+    generator: nn.Module, some: Population, length: float | Tensor, seed: int
+) -> Float[Tensor, "n 1 28 28"]:
+    """Their images after one step of this length in a random direction, the same for all."""
+    step = torch.randn(some.latent.shape[1], generator=numbered(seed, 8))
+    return sample(generator, some.latent + step * (length / step.norm()))
 
 
 # All of it

@@ -47,7 +47,7 @@ class FullyConnectedConfig:
 
     @classmethod
     def digits(cls) -> FullyConnectedConfig:
-        """Images of 28 × 28 in [-1, 1], about as many weights as `DcganConfig.tiny()` has."""
+        """Images of 28 × 28 in [-1, 1]; some twice as many weights as `DcganConfig.tiny()` has."""
         return cls((1, 28, 28), d_latent=64, d_hidden=256, bounded=True)
 
 

@@ -64,7 +64,7 @@ CASES = [
         [
             ({**DIAGNOSES, "A": "mode collapse"}, "patient A .*next to nothing"),
             ({**DIAGNOSES, "B": "mode collapse"}, "patient B .*travels far"),
-            ({**DIAGNOSES, "C": "oscillation"}, "patient C .*no curve"),
+            ({**DIAGNOSES, "C": "oscillation"}, "patient C .*only the modes"),
             ({**DIAGNOSES, "D": "vanishing gradient"}, "patient D .*pushed hard"),
             ({**DIAGNOSES, "D": "flu"}, "'flu' is none of"),
             ({"A": "mode collapse"}, "for each of A, B, C and D"),

@@ -179,6 +179,16 @@ def test_a_direction_goes_from_those_with_little_to_those_with_much():
     thin, after = dcgan_claims.thickened(Constant(), everyone, FEW)
     assert 3 not in thin.labels
     assert float((dcgan_claims.ink(after) > dcgan_claims.ink(thin.images)).double().mean()) > 0.95
+    still = dcgan_claims.moved_at_random(Constant(), thin, 0.0, 0)
+    assert_close(still, thin.images, check_dtype=False)
+    moved = dcgan_claims.moved_at_random(Constant(), thin, 3.0, 0)
+    assert_close(moved, dcgan_claims.moved_at_random(Constant(), thin, torch.tensor(3.0), 0))
+    assert not torch.allclose(moved, still)
+
+
+def test_the_opponent_has_more_weights():
+    ours, theirs = dcgan_claims.weights_of_both()
+    assert (ours, theirs) == (108_896 + 10_080, 283_920 + 267_009)
 
 
 def test_walks_pair_different_digits_and_fade_is_the_mean_of_both():
