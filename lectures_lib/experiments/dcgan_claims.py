@@ -326,9 +326,9 @@ def thickened(generator: nn.Module, everyone: Population, recipe: Recipe) -> tup
 def moved_at_random(
     generator: nn.Module, some: Population, length: float | Tensor, seed: int
 ) -> Float[Tensor, "n 1 28 28"]:
-    """Their images after one step of this length in a random direction, the same for all."""
-    step = torch.randn(some.latent.shape[1], generator=numbered(seed, 8))
-    return sample(generator, some.latent + step * (length / step.norm()))
+    """Their images after one step of this length, for each in a random direction of its own."""
+    step = torch.randn(some.latent.shape, generator=numbered(seed, 8))
+    return sample(generator, some.latent + step * (length / step.norm(dim=1, keepdim=True)))
 
 
 # All of it
