@@ -9,6 +9,7 @@ pool, with the identity loss, and on horses and zebras, about which nothing is c
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 from collections.abc import Sequence
 from functools import cache
@@ -21,20 +22,30 @@ from lectures_lib.data.unpaired import Domains, Pairs, scene_domains, unpaired_b
 from lectures_lib.evaluation.unpaired import object_kept, pixel_error
 from lectures_lib.experiments.record import write_result
 from lectures_lib.models.cyclegan import CycleGan, CycleGanConfig, cyclegan
-from lectures_lib.training.cyclegan import CycleHistory, CycleRules, fit_cyclegan, translate
+from lectures_lib.training.cyclegan import CycleHistory, CycleRules, fit_cyclegan, pretrain_copying, translate
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What the chapter trains and measures."""
+    """What the chapter trains and measures.
 
-    width: int = 8  # half of `tiny`: for a page, more rounds are worth more
-    n_blocks: int = 2
+    A page has few rounds. So the pictures are halved once instead of twice, all rates are higher than the paper's, and
+    the generators learn to copy before the game begins. All three were chosen in pilots on another seed: without that
+    phase nothing could be recognised after as much work.
+    """
+
+    width: int = 16
+    n_blocks: int = 1
+    n_halvings: int = 1
+    outer_kernel: int = 3
     discriminator_width: int = 16
     n_layers: int = 1  # patches of 16 × 16
-    steps: int = 800
-    batch: int = 2
-    learning_rate: float = 1e-3
+    copy_steps: int = 200
+    copy_batch: int = 4  # of each domain
+    copy_learning_rate: float = 4e-3
+    steps: int = 220
+    batch: int = 4
+    learning_rate: float = 2e-3
     cycle_weight: float = 10.0
     pool_size: int = 50
     constant: float = 0.5
@@ -43,11 +54,14 @@ class Recipe:
 
 
 class Thresholds(NamedTuple):
-    """What the chapter claims."""
+    """What the chapter claims: set after two pilot runs on seeds 100 and 101, before the seeds of the result were run.
 
-    closer: float = 0.8
-    kept: float = 0.1
-    repainted: float = 0.8
+    The pilots had 0.64 and 0.57, 0.60 and 0.71, 0.21 and 0.20.
+    """
+
+    closer: float = 0.85  # error with the cycle loss as a share of that without
+    kept: float = 0.25  # share of animals kept with the cycle loss, over that without
+    repainted: float = 0.4  # error with the cycle loss as a share of that of leaving pictures as they are
 
 
 CONDITIONS = ("cycle", "no cycle", "no pool", "identity")
@@ -62,6 +76,8 @@ def config(recipe: Recipe) -> CycleGanConfig:
         upsampling="resize",
         discriminator_width=recipe.discriminator_width,
         n_layers=recipe.n_layers,
+        n_halvings=recipe.n_halvings,
+        outer_kernel=recipe.outer_kernel,
     )
 
 
@@ -87,12 +103,21 @@ def data(change: str, seed: int, test: int) -> tuple[Domains, Pairs]:
     return scene_domains(change, seed=seed, test=test)
 
 
-def train(
-    seed: int, recipe: Recipe, condition: str = "cycle", change: str = CHANGE, **options
-) -> tuple[CycleGan, CycleHistory]:
-    """A CycleGAN under a condition. All conditions of a seed begin alike and see the same pictures."""
+def learn_to_copy(seed: int, recipe: Recipe, change: str = CHANGE) -> tuple[CycleGan, list[float]]:
+    """A CycleGAN whose generators copy what they see, and the loss of every step."""
     domains, _ = data(change, seed, recipe.test)
     model = cyclegan(config(recipe), seed=seed)
+    batches = unpaired_batches(*domains, recipe.copy_batch, seed=seed + 1_000)
+    losses = pretrain_copying(model, *batches, steps=recipe.copy_steps, learning_rate=recipe.copy_learning_rate)
+    return model, losses
+
+
+def train(
+    copier: CycleGan, seed: int, recipe: Recipe, condition: str = "cycle", change: str = CHANGE, **options
+) -> tuple[CycleGan, CycleHistory]:
+    """A CycleGAN under a condition, from a copy of `copier`. All conditions of a seed see the same pictures."""
+    domains, _ = data(change, seed, recipe.test)
+    model = copy.deepcopy(copier)
     history = fit_cyclegan(
         model,
         *unpaired_batches(*domains, recipe.batch, seed=seed),
@@ -144,9 +169,10 @@ def measure(seed: int, recipe: Recipe) -> tuple[dict[str, float], dict[str, floa
     found: dict[str, dict[str, float]] = {}
     for change, conditions in ((CHANGE, CONDITIONS), (OTHER_CHANGE, CONDITIONS[:2])):
         _, pairs = data(change, seed, recipe.test)
-        by_condition = {"untouched": untouched(pairs)}
+        copier, _ = learn_to_copy(seed, recipe, change)
+        by_condition = {"untouched": untouched(pairs), "copied": judge(*both_ways(copier, pairs), pairs)}
         for condition in conditions:
-            model, _ = train(seed, recipe, condition, change, progress=False)
+            model, _ = train(copier, seed, recipe, condition, change, progress=False)
             by_condition[condition] = judge(*both_ways(model, pairs), pairs)
         found = found or by_condition  # the claims are those of the first change
         beside |= {

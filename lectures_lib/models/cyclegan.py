@@ -27,10 +27,12 @@ class CycleGanConfig:
     """The sizes of both networks.
 
     `width` is the number of channels of the first layer; `n_blocks` the residual blocks in the middle of the generator.
-    `n_layers` counts the discriminator's halvings: 3 give the paper's patches of 70 × 70 pixels, 2 of 34, 1 of 16.
+    `n_halvings` and `outer_kernel`, the size of the first and last kernels, are 2 and 7 in the paper; small pictures
+    can do with less. `n_layers` counts the discriminator's halvings: 3 give the paper's patches of 70 × 70 pixels, 2 of
+    34, 1 of 16.
 
     Raises:
-        ValueError: a size below 1, or an unknown way of upsampling.
+        ValueError: a size below 1, an even outer kernel, or an unknown way of upsampling.
     """
 
     channels: int = 3
@@ -39,11 +41,16 @@ class CycleGanConfig:
     upsampling: str = "transposed"  # or "resize"
     discriminator_width: int = 64
     n_layers: int = 3
+    n_halvings: int = 2
+    outer_kernel: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("channels", "width", "n_blocks", "discriminator_width", "n_layers"):
+        sizes = ("channels", "width", "n_blocks", "discriminator_width", "n_layers", "n_halvings", "outer_kernel")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.outer_kernel % 2 == 0:
+            raise ValueError(f"outer_kernel must be odd, got {self.outer_kernel}")
         if self.upsampling not in UPSAMPLINGS:
             raise ValueError(f"upsampling must be one of {UPSAMPLINGS}, got {self.upsampling!r}")
 
@@ -85,12 +92,12 @@ class CycleGanGenerator(nn.Module):
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.conv_in = _reflected(config.channels, width, 7)
-        self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=False) for w in (width, 2 * width))
-        self.blocks = nn.ModuleList(ResidualBlock(4 * width) for _ in range(config.n_blocks))
-        self.ups = nn.ModuleList(_doubling(w, config.upsampling) for w in (4 * width, 2 * width))
-        self.conv_out = _reflected(width, config.channels, 7, bias=True)
+        widths = [config.width * 2**n for n in range(config.n_halvings + 1)]
+        self.conv_in = _reflected(config.channels, widths[0], config.outer_kernel)
+        self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1, bias=False) for w in widths[:-1])
+        self.blocks = nn.ModuleList(ResidualBlock(widths[-1]) for _ in range(config.n_blocks))
+        self.ups = nn.ModuleList(_doubling(w, config.upsampling) for w in widths[:0:-1])
+        self.conv_out = _reflected(widths[0], config.channels, config.outer_kernel, bias=True)
         self.apply(init_cyclegan)
 
     def forward(
@@ -99,17 +106,21 @@ class CycleGanGenerator(nn.Module):
         """A picture of the same size.
 
         Raises:
-            ValueError: another number of channels than the model's, or sides that are no multiples of 4 of at least 8.
+            ValueError: another number of channels than the model's, or sides that are no multiples of 4 of at least 8
+                (of 2 and 4 after one halving, and so on).
         """
         _, channels, rows, columns = images.shape
-        if channels != self.config.channels or rows % 4 or columns % 4 or min(rows, columns) < 8:
-            expected = f"(batch, {self.config.channels}, rows, columns), sides multiples of 4 of at least 8"
+        factor = 2**self.config.n_halvings
+        smallest = max(2 * factor, self.config.outer_kernel // 2 + 1)
+        if channels != self.config.channels or rows % factor or columns % factor or min(rows, columns) < smallest:
+            sides = f"sides multiples of {factor} of at least {smallest}"
+            expected = f"(batch, {self.config.channels}, rows, columns), {sides}"
             raise ValueError(f"images must have shape {expected}, got {tuple(images.shape)}")
         x = F.relu(F.instance_norm(self.conv_in(images)))  # (batch, width, rows, columns)
         for down in self.downs:
             x = F.relu(F.instance_norm(down(x)))  # twice the width, half the sides
         for block in self.blocks:
-            x = block(x)  # (batch, 4 · width, rows / 4, columns / 4)
+            x = block(x)  # (batch, 4 · width, rows / 4, columns / 4) after two halvings
         for up in self.ups:
             x = F.relu(F.instance_norm(up(x)))  # half the width, twice the sides
         return self.conv_out(x).tanh()

@@ -170,6 +170,17 @@ def test_a_generator_learns_to_darken():
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize(("halvings", "side"), [(1, 4), (3, 24)])
+def test_pictures_may_be_halved_less_or_more_often_than_in_the_paper(halvings, side):
+    model = CycleGanGenerator(CycleGanConfig(**SMALL, n_halvings=halvings, outer_kernel=3))
+    seen = outputs_of(model, torch.zeros(1, 3, side, side))
+    smallest = 4 * 2**halvings, side // 2**halvings, side // 2**halvings
+    assert seen[halvings][3] == smallest
+    assert seen[-1] == ("Conv2d", 3, 1, (3, side, side))
+    with pytest.raises(ValueError, match=f"multiples of {2**halvings} of at least {2 ** (halvings + 1)}, got"):
+        model(torch.zeros(1, 3, side + 1, side))
+
+
 # Bad input
 
 
@@ -180,6 +191,8 @@ def test_a_generator_learns_to_darken():
         (dict(n_blocks=0), "n_blocks must be at least 1, got 0"),
         (dict(n_layers=-1), "n_layers must be at least 1, got -1"),
         (dict(upsampling="shuffle"), "must be one of .* got 'shuffle'"),
+        (dict(n_halvings=0), "n_halvings must be at least 1, got 0"),
+        (dict(outer_kernel=4), "outer_kernel must be odd, got 4"),
     ],
 )
 def test_networks_that_cannot_be_built_are_refused(options, message):

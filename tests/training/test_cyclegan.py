@@ -20,6 +20,7 @@ from lectures_lib.training.cyclegan import (
     discriminator_step,
     fit_cyclegan,
     generator_step,
+    pretrain_copying,
     translate,
 )
 
@@ -153,6 +154,28 @@ def test_it_learns_which_way_the_colours_go(on_cpu):
     after = (translate(model.to_y, bright(held_out)) - dark(held_out)).abs().mean()
     assert after < 0.5 * before
     assert history.cycle[-1] < 0.5 * history.cycle[0]
+
+
+def test_both_generators_learn_to_copy_and_the_discriminators_stay(on_cpu):
+    model = cyclegan(CycleGanConfig(width=8, n_blocks=1, upsampling="resize", n_layers=1, n_halvings=1), seed=0)
+    before = weights(model)
+    losses = pretrain_copying(model, *unpaired_batches(X, Y, 4), steps=60, learning_rate=5e-3)
+    assert losses[-1] < 0.6 * losses[0]
+    assert_close(weights(model.to_x), weights(model.to_y), rtol=0, atol=0)
+    assert (translate(model.to_x, X) - X).abs().mean() < 0.7 * losses[0]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("discriminator")
+
+
+def test_copying_refuses_what_it_cannot_learn():
+    with pytest.raises(ValueError, match="steps must be positive, got 0"):
+        pretrain_copying(cyclegan(SMALL), lambda n: X, lambda n: Y, steps=0)
+    with pytest.raises(ValueError, match="of one size"):
+        pretrain_copying(cyclegan(SMALL), lambda n: X, lambda n: pictures(2, 0, side=12), steps=1)
+    broken = cyclegan(SMALL)
+    nn.init.constant_(broken.to_y.conv_out.bias, math.nan)
+    with pytest.raises(ValueError, match="the difference became nan at step 1: try a lower"):
+        pretrain_copying(broken, lambda n: X, lambda n: Y, steps=2)
 
 
 def test_the_learning_rate_stays_and_then_falls_on_a_line():
