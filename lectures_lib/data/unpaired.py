@@ -43,25 +43,27 @@ class Pairs(NamedTuple):
     scenes: tuple[Scene, ...]
 
 
-def scene_domains(change: str, *, seed: int = 0, test: int = 100) -> tuple[Domains, Pairs]:
+def scene_domains(change: str, *, seed: int = 0, size: int = 300, test: int = 100) -> tuple[Domains, Pairs]:
     """The domains of a change, "day-night" or "horse-zebra", and held-out pairs, drawn under a seed.
 
     Somebody feeds or watches an animal (or rides it, where it is a horse), somewhere in a landscape. Of all such scenes
-    `test` are held out; of the others every second one is seen as x alone, and the rest as y alone.
+    `test` are held out; of the others `size` are seen as x alone, and as many as y alone.
 
     Raises:
-        ValueError: an unknown change, or `test` leaves no two scenes to train on.
+        ValueError: an unknown change, `size` or `test` below 1, or more than there are scenes.
     """
     if change not in CHANGES:
         raise ValueError(f"change must be one of {CHANGES}, got {change!r}")
     every = _scenes(change)
-    if not 1 <= test <= len(every) - 2:
-        raise ValueError(f"test must lie between 1 and {len(every) - 2}, got {test}")
+    if size < 1 or test < 1 or 2 * size + test > len(every):
+        raise ValueError(
+            f"size and test must be at least 1, and 2 · size + test at most {len(every)}, got {size}, {test}"
+        )
     order = torch.randperm(len(every), generator=numbered(seed, CHANGES.index(change))).tolist()
-    held_out, rest = order[:test], order[test:]
-    x = torch.stack([_sides(every[n], change)[0].pixels for n in rest[::2]])
-    y = torch.stack([_sides(every[n], change)[1].pixels for n in rest[1::2]])
-    sides = [_sides(every[n], change) for n in held_out]
+    held_out, as_x, as_y = order[:test], order[test : test + size], order[test + size : test + 2 * size]
+    x = torch.stack([_side(every[n], change, 0).pixels for n in as_x])
+    y = torch.stack([_side(every[n], change, 1).pixels for n in as_y])
+    sides = [tuple(_side(every[n], change, which) for which in (0, 1)) for n in held_out]
     boxes = torch.tensor([next(box for box in one.boxes if box.role == "object")[2:] for one, _ in sides])
     pairs = Pairs(
         torch.stack([one.pixels for one, _ in sides]),
@@ -111,10 +113,9 @@ def _scenes(change: str) -> list[Scene]:
     return [Scene((clause,)) for clause in clauses]
 
 
-def _sides(scene: Scene, change: str) -> tuple[Picture, Picture]:
-    """The scene as x and as y."""
+def _side(scene: Scene, change: str, which: int) -> Picture:
+    """The scene as x (0) or as y (1)."""
     if change == "day-night":
-        return picture(scene, night=False), picture(scene, night=True)
+        return picture(scene, night=bool(which))
     (clause,) = scene.clauses
-    striped = Scene((clause._replace(object=STRIPED[clause.object]),))
-    return picture(scene), picture(striped)
+    return picture(Scene((clause._replace(object=STRIPED[clause.object]),)) if which else scene)

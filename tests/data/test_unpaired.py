@@ -9,7 +9,7 @@ from lectures_lib.data.unpaired import _scenes, scene_domains, unpaired_batches
 
 @pytest.mark.parametrize("change", ["day-night", "horse-zebra"])
 def test_held_out_pairs_are_both_sides_of_one_scene(change):
-    domains, pairs = scene_domains(change, test=20)
+    domains, pairs = scene_domains(change, size=40, test=20)
     assert len(pairs.x) == len(pairs.y) == len(pairs.boxes) == len(pairs.scenes) == 20
     for number, scene in enumerate(pairs.scenes):
         if change == "day-night":
@@ -24,22 +24,30 @@ def test_held_out_pairs_are_both_sides_of_one_scene(change):
             assert columns.max() < x1
             assert y0 <= rows.min()
             assert rows.max() < y1
-    assert abs(len(domains.x) - len(domains.y)) <= 1
+    assert len(domains.x) == len(domains.y) == 40
     assert domains.x.shape[1:] == pairs.x.shape[1:] == (3, 32, 32)
 
 
+def test_nothing_is_seen_from_both_sides_and_nothing_held_out_is_trained_on():
+    """With as many pictures as there are scenes: were one on both sides, the darkened x would be among y."""
+    domains, pairs = scene_domains("day-night", size=60, test=20)
+    _, every = scene_domains("day-night", size=1, test=1078)
+    nights = {day.numpy().tobytes(): night.numpy().tobytes() for day, night in zip(every.x, every.y, strict=True)}
+    seen = {image.numpy().tobytes() for image in domains.y}
+    by_night = [nights[image.numpy().tobytes()] for image in domains.x if image.numpy().tobytes() in nights]
+    assert len(by_night) >= 58
+    assert not seen & set(by_night)
+    assert not seen & {image.numpy().tobytes() for image in pairs.y}
+    assert not {image.numpy().tobytes() for image in domains.x} & {image.numpy().tobytes() for image in pairs.x}
+
+
 @pytest.mark.parametrize("change", ["day-night", "horse-zebra"])
-def test_nothing_is_seen_from_both_sides_and_nothing_held_out_is_trained_on(change):
-    domains, pairs = scene_domains(change, test=20)
-    seen = {image.numpy().tobytes() for image in domains.x}
-    others = {counterpart(scene, change).pixels.numpy().tobytes() for scene in pairs.scenes}
-    assert not seen & {image.numpy().tobytes() for image in pairs.x}
-    assert not others & {image.numpy().tobytes() for image in domains.y}
-    assert len(_scenes(change)) == len(set(_scenes(change))) == len(domains.x) + len(domains.y) + 20
+def test_there_are_many_scenes_and_all_are_different(change):
+    assert len(_scenes(change)) == len(set(_scenes(change))) > 700
 
 
 def test_a_seed_gives_its_domains_and_another_others():
-    first, second, third = (scene_domains("day-night", seed=seed, test=5)[1].scenes for seed in (3, 3, 4))
+    first, second, third = (scene_domains("day-night", seed=seed, size=5, test=5)[1].scenes for seed in (3, 3, 4))
     assert first == second != third
 
 
@@ -74,5 +82,6 @@ def test_domains_that_do_not_fit_are_named(x, y, batch, message):
 def test_changes_and_sizes_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match="change must be one of .* got 'summer-winter'"):
         scene_domains("summer-winter")
-    with pytest.raises(ValueError, match="test must lie between 1 and .* got 0"):
-        scene_domains("day-night", test=0)
+    for size, test in ((0, 5), (5, 0), (1_000, 100)):
+        with pytest.raises(ValueError, match=f"size and test must .* at most 1080, got {size}, {test}"):
+            scene_domains("day-night", size=size, test=test)
