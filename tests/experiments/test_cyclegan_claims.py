@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from lectures_lib.experiments import cyclegan_claims
 from lectures_lib.experiments.__main__ import main
 from lectures_lib.experiments.record import load_result
+from lectures_lib.training.cyclegan import CycleHistory
 
 ROOT = Path(__file__).parents[2]
 FEW = cyclegan_claims.Recipe(width=2, discriminator_width=2, copy_steps=2, steps=2, test=12)
@@ -78,6 +79,7 @@ def test_all_conditions_of_a_seed_begin_alike_and_see_the_same_pictures(monkeypa
 
     def note(model, x, y, rules, **options):
         seen.append(({k: v.clone() for k, v in model.state_dict().items()}, x(3), y(5), options["seed"]))
+        return CycleHistory()
 
     monkeypatch.setattr(cyclegan_claims, "fit_cyclegan", note)
     copier, losses = cyclegan_claims.learn_to_copy(7, FEW)
