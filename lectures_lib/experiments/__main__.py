@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "sentiment": "film reviews with a BERT from scratch, frozen and fine-tuned",
     "vision_claims": "the claims of the chapter vision over several seeds",
     "sit_vit": "SiT beside a Vision Transformer from scratch, on digits and animals, few labels and all",
+    "vision_language_claims": "the claims of the chapter vision_language over several seeds",
     "digit_classifier": "the classifier with which generated digits are judged",
     "gan_claims": "the claims of the chapter gan over several seeds",
     "gan_losses_claims": "the claims of the chapter gan_losses over several seeds",
@@ -28,6 +29,7 @@ EXPERIMENTS = {
     "dcgan_claims": "the claims of the chapter dcgan over several seeds",
     "dcgan_digits": "the generator of digits whose weights travel with the book",
     "cyclegan_claims": "the claims of the chapter cyclegan over several seeds",
+    "conditional_gan_claims": "the claims of the chapter conditional_gan over several seeds",
     "gan_quality": "DCGAN as trained here beside PyTorch's example, by the clock",
 }
 
