@@ -120,7 +120,7 @@ class PeerNetworks:
         loss_D_B = self._backward_D(self.D_B, real_A, self.pool_A.exchange(fake_A))
         loss_D_A = self._backward_D(self.D_A, real_B, self.pool_B.exchange(fake_B))
         self.on_D.step()
-        return float(loss_G), (float(loss_D_A) + float(loss_D_B)) / 2
+        return loss_G.item(), (loss_D_A.item() + loss_D_B.item()) / 2
 
     def _backward_D(self, network: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         loss = (self.gan_loss(network(real), True) + self.gan_loss(network(fake), False)) * 0.5

@@ -86,14 +86,14 @@ SLIDER_STYLE = """
 
 
 def before_after(
-    pairs: Mapping[str, tuple[Float[Tensor, "3 rows columns"], Float[Tensor, "3 rows columns"]]],
+    pairs: Mapping[str, tuple[Float[Tensor, "*before"], Float[Tensor, "*after"]]],
     *,
     choice: str = "Picture",
     amount: str = "Repaint from the right",
 ) -> str:
     """HTML of a widget: choose a picture, and push a border across it behind which it is repainted.
 
-    `pairs` maps names to (before, after), pictures in [-1, 1] of one size. `choice` and `amount` name the controls,
+    `pairs` maps names to (before, after), pictures (3, rows, columns) in [-1, 1] of one size. `choice` and `amount` name the controls,
     which work with the mouse and from the keyboard. Without scripts both pictures stand side by side.
 
     Raises:
@@ -121,7 +121,7 @@ def before_after(
 
 
 def before_after_widget(
-    pairs: Mapping[str, tuple[Float[Tensor, "3 rows columns"], Float[Tensor, "3 rows columns"]]], **names: str
+    pairs: Mapping[str, tuple[Float[Tensor, "*before"], Float[Tensor, "*after"]]], **names: str
 ) -> None:
     """Display `before_after`; see there for the arguments and the errors."""
     from IPython.display import HTML, display
@@ -131,7 +131,8 @@ def before_after_widget(
 
 def _story(name: str, before: Tensor, after: Tensor) -> str:
     images = "".join(
-        f'<img {mark} alt="{html.escape(f"{name}, {what}", quote=True)}" src="{picture_png(picture)}">'
+        f'<img {mark} class="dark-light" alt="{html.escape(f"{name}, {what}", quote=True)}" '
+        f'src="{picture_png(picture)}">'
         for mark, what, picture in (("data-before", "before", before), ("data-after", "repainted", after))
     )
     return f"<div data-story><div>{images}</div></div>"
