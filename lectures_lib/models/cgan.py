@@ -44,6 +44,21 @@ class CganConfig:
         if self.condition not in CONDITIONS:
             raise ValueError(f"condition must be one of {CONDITIONS}, got {self.condition!r}")
 
+    @property
+    def d_latent(self) -> int:
+        """How many random numbers an image takes, the label's not counted."""
+        return self.images.d_latent
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """The shape of one image."""
+        return self.images.sample_shape
+
+    @property
+    def bounded(self) -> bool:
+        """Images lie in [-1, 1]: the generator ends in tanh."""
+        return self.images.bounded
+
     @classmethod
     def tiny(cls, condition: str = "channel") -> CganConfig:
         """Digits: trains on two cores."""
@@ -75,7 +90,7 @@ class CganGenerator(nn.Module):
                 training.
         """
         check_labels(labels, len(latent), self.config.n_classes)
-        return self.draw(torch.cat([latent, self.embed(labels)], dim=1))
+        return self.draw(torch.cat([latent, self.embed(labels)], dim=1))  # (batch, d_latent + d_label)
 
 
 class CganDiscriminator(nn.Module):
@@ -111,6 +126,43 @@ class CganDiscriminator(nn.Module):
         features = self.judge.stages(images)[-1]
         pointing = (self.embed(labels) * features.sum(dim=(2, 3))).sum(dim=1)
         return self.judge.to_logit(features).flatten() + pointing
+
+
+class UntoldDiscriminator(nn.Module):
+    """A DCGAN discriminator that takes a label and does not listen: what a conditional GAN must not have.
+
+    It is right to be content with any digit under any label, and so its generator learns nothing about labels.
+    """
+
+    def __init__(self, config: CganConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.judge = DcganDiscriminator(config.images)
+
+    def forward(self, images: Float[Tensor, "*images"], labels: Int[Tensor, "*labels"]) -> Float[Tensor, " batch"]:
+        """One logit an image, the same under every label.
+
+        Raises:
+            ValueError: as `CganDiscriminator`.
+        """
+        check_labels(labels, len(images), self.config.n_classes)
+        return self.judge(images)
+
+
+class Told(nn.Module):
+    """A network with its labels filled in: it answers code that knows nothing of labels.
+
+    The network is shared, not copied. `labels` has one for each row that will come.
+    """
+
+    def __init__(self, network: nn.Module, labels: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.labels = labels
+
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Tensor:
+        """What the network answers to `x` under these labels."""
+        return self.network(x, self.labels)
 
 
 def cgan(config: CganConfig, *, seed: int) -> tuple[CganGenerator, CganDiscriminator]:

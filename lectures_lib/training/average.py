@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from lectures_lib.data.samples import numbered
+from lectures_lib.models.cgan import Told
 
 NORM_BATCHES, NORM_BATCH = 10, 200  # latents on which the mean generator's norms take their statistics
 
@@ -44,13 +45,14 @@ class WeightAverage:
         """A copy with the mean weights, in evaluation mode.
 
         The statistics of batch normalisation belong to other weights; they are taken anew, on latents that are the
-        same at every call. The network's config tells its `d_latent`.
+        same at every call. The network's config tells its `d_latent`, and its `n_classes` if it is told labels; then
+        all classes are asked for in turn.
         """
         mean = copy.deepcopy(self.averaged.module)
         device, d_latent = next(mean.parameters()).device, mean.config.d_latent
         latents = (torch.randn(NORM_BATCH, d_latent, generator=numbered(0, n)) for n in range(NORM_BATCHES))
         with torch.no_grad():
-            update_bn(latents, mean, device)
+            update_bn(latents, _without_labels(mean, device), device)
         return mean.eval()
 
     def state(self) -> dict[str, Tensor]:
@@ -60,3 +62,11 @@ class WeightAverage:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Bring the mean back to what `state` gave."""
         self.averaged.load_state_dict(state)
+
+
+def _without_labels(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network itself, or, where it is told labels, one that takes latents alone."""
+    n_classes = getattr(network.config, "n_classes", None)
+    if n_classes is None:
+        return network
+    return Told(network, torch.arange(NORM_BATCH, device=device) % n_classes)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from tqdm.auto import tqdm
 
-from lectures_lib.data.samples import RealBatches
+from lectures_lib.data.samples import Labelled, LabelledBatches, RealBatches
 from lectures_lib.device import choose_device
 from lectures_lib.losses.gan import GanLoss, gan_loss, gradient_penalty
 from lectures_lib.training.average import WeightAverage
@@ -261,7 +261,7 @@ class GanHistory:
 def fit_gan(
     generator: nn.Module,
     discriminator: nn.Module,
-    batches: RealBatches,
+    batches: RealBatches | LabelledBatches,
     rules: GanRules | None = None,
     *,
     steps: int,
@@ -291,7 +291,8 @@ def fit_gan(
     from N(0, 1). It all happens in one process, on the device of `choose_device`.
 
     Args:
-        batches: the real batch of a number; discriminator steps count through 0, 1, 2, …
+        batches: the real batch of a number; discriminator steps count through 0, 1, 2, … Where they are `Labelled`, so
+            are the latents, with the same labels, and `fit_conditional_gan` hands in steps that know what to do.
         precision: "no" (float32) or "bf16", for the networks' arithmetic.
         average: a decay such as 0.99. A running mean of the generator's weights is then what samples and measurements
             along the way are taken of, and what the generator holds when the run returns (`WeightAverage`).
@@ -327,7 +328,7 @@ def fit_gan(
     history, done = GanHistory(), 0
     if checkpoint is not None and Path(checkpoint).exists():
         history, done = load_gan(checkpoint, players)
-    fixed = torch.randn(n_samples, generator.config.d_latent, generator=torch.Generator().manual_seed(seed))
+    fixed = _fixed_latent(generator, n_samples, seed)
     if sample_every and not history.samples:
         history.samples[0] = sample(_shown(players), fixed)
 
@@ -339,10 +340,10 @@ def fit_gan(
         for k in range(rules.discriminator_steps):
             real = batches(step * rules.discriminator_steps + k)
             check_real(real, generator)
-            latent = draw_latent(generator, len(real))
+            latent = _latent_beside(generator, real)
             move = discriminator_step(players, real.to(device), latent.to(device), rules)
         for _ in range(rules.generator_steps):
-            answer = generator_step(players, draw_latent(generator, len(real)).to(device), rules)
+            answer = generator_step(players, _latent_beside(generator, real).to(device), rules)
         if players.average is not None:
             players.average.update()
         pending.append(torch.stack([*move, *answer]))
@@ -379,12 +380,32 @@ def draw_latent(generator: nn.Module, count: int) -> Float[Tensor, "count d_late
 
 
 def sample(
-    generator: nn.Module, latent: Float[Tensor, "count d_latent"], *, batch_size: int = 500
+    generator: nn.Module, latent: Float[Tensor, "count d_latent"] | Labelled, *, batch_size: int = 500
 ) -> Float[Tensor, "count ..."]:
-    """Samples of these latents, on the CPU; the generator is in evaluation mode meanwhile."""
+    """Samples of these latents, on the CPU; the generator is in evaluation mode meanwhile.
+
+    A generator that is told labels takes them with the latents, as `Labelled`.
+    """
     device = next(generator.parameters()).device
     with evaluating(generator):
-        return torch.cat([generator(part.to(device)).cpu() for part in latent.split(batch_size)])
+        return torch.cat([_made(generator, part.to(device)).cpu() for part in latent.split(batch_size)])
+
+
+def _made(generator: nn.Module, latent: Tensor | Labelled) -> Tensor:
+    return generator(latent.samples, latent.labels) if isinstance(latent, Labelled) else generator(latent)
+
+
+def _latent_beside(generator: nn.Module, real: Tensor | Labelled) -> Tensor | Labelled:
+    """As many latents as there are real samples, under the same labels if those have any."""
+    latent = draw_latent(generator, len(real))
+    return Labelled(latent, real.labels) if isinstance(real, Labelled) else latent
+
+
+def _fixed_latent(generator: nn.Module, count: int, seed: int) -> Tensor | Labelled:
+    """The latents whose samples are kept; a generator that is told labels is asked for all classes in turn."""
+    latent = torch.randn(count, generator.config.d_latent, generator=torch.Generator().manual_seed(seed))
+    n_classes = getattr(generator.config, "n_classes", None)
+    return latent if n_classes is None else Labelled(latent, torch.arange(count) % n_classes)
 
 
 @contextlib.contextmanager
@@ -399,13 +420,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def check_real(real: Tensor, generator: nn.Module) -> None:
-    """Whether real samples are fit to be compared with the generator's.
+def check_real(real: Tensor | Labelled, generator: nn.Module) -> None:
+    """Whether real samples, with or without labels, are fit to be compared with the generator's.
 
     Raises:
         ValueError: they are not finite, of another shape, or outside [-1, 1] where the generator's end in tanh.
     """
     config = getattr(generator, "config", None)
+    real = real.samples if isinstance(real, Labelled) else real
     shape = getattr(config, "sample_shape", tuple(real.shape[1:]))
     if tuple(real.shape[1:]) != tuple(shape):
         raise ValueError(f"real samples must have the generator's shape {tuple(shape)}, got {tuple(real.shape[1:])}")

@@ -5,7 +5,14 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lectures_lib.models.cgan import CONDITIONS, CganConfig, CganDiscriminator, CganGenerator, cgan
+from lectures_lib.models.cgan import (
+    CONDITIONS,
+    CganConfig,
+    CganDiscriminator,
+    CganGenerator,
+    UntoldDiscriminator,
+    cgan,
+)
 from lectures_lib.models.dcgan import DcganConfig
 
 SMALL = DcganConfig(28, 1, d_latent=6, width=4)
@@ -76,6 +83,21 @@ def test_a_generator_learns_which_label_is_dark():
         optimizer.step()
     dark, light = generator(torch.randn(8, 6), labels).mean(dim=(1, 2, 3)).view(4, 2).unbind(1)
     assert dark.max() < 0 < light.min()
+
+
+def test_an_untold_discriminator_judges_an_image_the_same_under_every_label():
+    torch.manual_seed(0)
+    untold = UntoldDiscriminator(CganConfig(SMALL, n_classes=4)).eval()
+    image = torch.rand(1, 1, 28, 28)
+    logits = untold(image.expand(4, 1, 28, 28), torch.arange(4))
+    assert_close(logits, untold.judge(image).expand(4))
+    with pytest.raises(ValueError, match="labels must lie between 0 and 3, got 4"):
+        untold(image, torch.tensor([4]))
+
+
+def test_a_config_says_what_its_images_are():
+    config = CganConfig(SMALL)
+    assert (config.d_latent, config.sample_shape, config.bounded) == (6, (1, 28, 28), True)
 
 
 def test_presets_are_built_and_run_on_the_meta_device():
