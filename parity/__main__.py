@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from parity import bert, cyclegan, gan, gpt, hifigan, layers, models, speech_models, vision
+from parity import bert, cgan, cyclegan, gan, gpt, hifigan, layers, models, speech_models, vision
 from parity.compare import Parity
 
 TOLERANCE = 1e-5  # of the largest number compared, where that is above 1; otherwise absolute
@@ -53,6 +53,9 @@ CHECKS: dict[str, Callable[[], Parity]] = {
     "gan-gradient-penalty": gan.penalty,
     "dcgan-generator": partial(gan.networks, "generator"),
     "dcgan-discriminator": partial(gan.networks, "discriminator"),
+    "cgan-generator": partial(cgan.networks, "generator"),
+    "cgan-channel": partial(cgan.networks, "channel"),
+    "cgan-projection": partial(cgan.networks, "projection"),
     "distance-earth-mover": gan.wasserstein,
     "distance-frechet": gan.frechet,
     "vit": vision.vit,

@@ -285,21 +285,13 @@ window.lecturesLive = window.lecturesLive || (() => {
   /** A normal random number from two uniform ones in [0, 1). */
   const normal = (one, other) => Math.sqrt(-2 * Math.log(1 - one)) * Math.cos(2 * Math.PI * other);
 
-  const painter = (root) => {
-    const part = (name) => root.querySelector(`[data-${name}]`);
-    const data = JSON.parse(part("payload").textContent);
-    const [form, note, error] = [part("form"), part("note"), part("error")];
-    const [canvas, still, fresh] = [part("canvas"), part("still"), part("fresh")];
-    const sliders = [...form.querySelectorAll("input")];
-    const walk = sliders[sliders.length - 1];
+  /** Starts the runtime and a graph at the first call, says so in `note`, and tries again after a failure. */
+  const onDemand = (note, graph) => {
     let model = null;
-    let drawing = false;
-    let again = false; // a slider moved while the model was busy
-
-    const ready = () => {
+    return () => {
       if (!model) {
         note.textContent = "Fetching what runs the generator (14 MB, once) …";
-        model = Promise.all([loadRuntime(), session(data.graph)]);
+        model = Promise.all([loadRuntime(), session(graph)]);
         model.then(
           () => { note.textContent = "The generator of this page runs in your browser."; },
           (reason) => {
@@ -309,20 +301,90 @@ window.lecturesLive = window.lecturesLive || (() => {
       }
       return model;
     };
+  };
 
-    const paint = (values) => {
-      const { size, starts: { length: count } } = data;
-      const picture = new ImageData(count * size, size);
-      for (let n = 0; n < count; n += 1) {
-        for (let y = 0; y < size; y += 1) {
-          for (let x = 0; x < size; x += 1) {
-            const paper = 255 * (1 - (values[(n * size + y) * size + x] + 1) / 2);
-            picture.data.set([paper, paper, paper, 255], 4 * ((y * count + n) * size + x));
-          }
+  /** Square images in [-1, 1] side by side, ink on paper, from the left end of the canvas. */
+  const paintRow = (canvas, values, size, count) => {
+    const picture = new ImageData(count * size, size);
+    for (let n = 0; n < count; n += 1) {
+      for (let y = 0; y < size; y += 1) {
+        for (let x = 0; x < size; x += 1) {
+          const paper = 255 * (1 - (values[(n * size + y) * size + x] + 1) / 2);
+          picture.data.set([paper, paper, paper, 255], 4 * ((y * count + n) * size + x));
         }
       }
-      canvas.getContext("2d").putImageData(picture, 0, 0);
+    }
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+  };
+
+  /** One row of numbers a digit: the latent, and after it the digit's row of the generator's table. */
+  const askedFor = ({ latents, table }, number, oneHand) =>
+    [...number].map((digit, n) => [...latents[oneHand ? 0 : n], ...table[Number(digit)]]);
+
+  const writer = (root) => {
+    const part = (name) => root.querySelector(`[data-${name}]`);
+    const data = JSON.parse(part("payload").textContent);
+    const [form, note, error, field] = [part("form"), part("note"), part("error"), part("number")];
+    const [canvas, still, fresh, hand] = [part("canvas"), part("still"), part("fresh"), part("hand")];
+    const ready = onDemand(note, data.graph);
+    let drawing = false;
+    let again = false; // something changed while the model was busy
+
+    const complain = (text) => { error.textContent = text; error.hidden = false; };
+
+    const draw = async () => {
+      const number = field.value.replace(/[^0-9]/g, "").slice(0, data.latents.length);
+      if (!number) { complain("Type at least one digit."); return; }
+      again = true;
+      if (drawing) return;
+      drawing = true;
+      error.hidden = true;
+      try {
+        const [ort, run] = await ready();
+        while (again) {
+          again = false;
+          const typed = field.value.replace(/[^0-9]/g, "").slice(0, data.latents.length) || number;
+          const rows = askedFor(data, typed, hand.checked);
+          const shape = [rows.length, rows[0].length];
+          const { images } = await run({ latent: new ort.Tensor("float32", Float32Array.from(rows.flat()), shape) });
+          paintRow(canvas, images.data, data.size, rows.length);
+          canvas.setAttribute("aria-label", `${typed}, as written by the generator`);
+          canvas.hidden = false;
+          still.hidden = true;
+        }
+      } catch (reason) {
+        complain(`The generator did not answer: ${reason.message}`);
+      }
+      drawing = false;
     };
+
+    form.addEventListener("submit", (event) => { event.preventDefault(); draw(); });
+    field.addEventListener("change", draw);
+    hand.addEventListener("change", draw);
+    fresh.addEventListener("click", () => {
+      data.latents = data.latents.map((row) => row.map(() => data.scale * normal(Math.random(), Math.random())));
+      draw();
+    });
+    const fromFile = location.protocol === "file:";
+    note.textContent = fromFile
+      ? "This page was opened as a file, where a browser may not start the generator: these digits were drawn when the " +
+        "book was built. On a web server (make serve) a field stands here."
+      : "These digits were drawn when the book was built. Ask for a number, and the generator writes it in your browser.";
+    form.hidden = fromFile;
+  };
+
+  const painter = (root) => {
+    const part = (name) => root.querySelector(`[data-${name}]`);
+    const data = JSON.parse(part("payload").textContent);
+    const [form, note, error] = [part("form"), part("note"), part("error")];
+    const [canvas, still, fresh] = [part("canvas"), part("still"), part("fresh")];
+    const sliders = [...form.querySelectorAll("input")];
+    const walk = sliders[sliders.length - 1];
+    let drawing = false;
+    let again = false; // a slider moved while the model was busy
+
+    const ready = onDemand(note, data.graph);
 
     const draw = async () => {
       again = true;
@@ -337,7 +399,7 @@ window.lecturesLive = window.lecturesLive || (() => {
           const latents = moved(data, Number(walk.value), amounts);
           const shape = [latents.length, latents[0].length];
           const { images } = await run({ latent: new ort.Tensor("float32", Float32Array.from(latents.flat()), shape) });
-          paint(images.data);
+          paintRow(canvas, images.data, data.size, latents.length);
           const settings = sliders.map((slider) => `${slider.labels[0].textContent} ${slider.value}`).join(", ");
           canvas.setAttribute("aria-label", `Eight digits; ${settings}`);
           canvas.hidden = false;
@@ -498,5 +560,5 @@ window.lecturesLive = window.lecturesLive || (() => {
     precomputed(0);
   };
 
-  return { translator, sampler, painter, filtered, draw, moved, normal, session, loadRuntime, wholeNumbers };
+  return { translator, sampler, painter, writer, askedFor, filtered, draw, moved, normal, session, loadRuntime, wholeNumbers };
 })();
