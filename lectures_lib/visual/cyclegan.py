@@ -93,8 +93,8 @@ def before_after(
 ) -> str:
     """HTML of a widget: choose a picture, and push a border across it behind which it is repainted.
 
-    `pairs` maps names to (before, after), pictures (3, rows, columns) in [-1, 1] of one size. `choice` and `amount` name
-    the controls, which work with the mouse and from the keyboard. Without scripts both pictures stand side by side.
+    `pairs` maps names to (before, after), pictures (3, rows, columns) in [-1, 1] of one size. `choice` and `amount`
+    name the controls, which work with mouse and keyboard. Without scripts both pictures stand side by side.
 
     Raises:
         ValueError: there is no pair, or the pictures of one are of different sizes.
