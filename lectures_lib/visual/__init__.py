@@ -64,6 +64,15 @@ from lectures_lib.visual.vision import (
     repair_rows,
     vit_diagram,
 )
+from lectures_lib.visual.vision_language import (
+    caption_table,
+    captioned_grid,
+    look_panels,
+    region_boxes,
+    two_streams,
+    word_picture,
+    word_sayings,
+)
 from lectures_lib.visual.words import position_heat_map, position_widget, window_diagram, word_map
 
 __all__ = [
@@ -76,6 +85,8 @@ __all__ = [
     "bars_by_group",
     "before_after_widget",
     "bits_by_order",
+    "caption_table",
+    "captioned_grid",
     "cgan_diagram",
     "clinic_widget",
     "context_frames",
@@ -112,6 +123,7 @@ __all__ = [
     "live_translator",
     "log_lines",
     "look_ahead_tables",
+    "look_panels",
     "looking_panels",
     "looking_widget",
     "looks",
@@ -125,6 +137,7 @@ __all__ = [
     "probability_bars",
     "push_widget",
     "reach_figure",
+    "region_boxes",
     "repair_rows",
     "sampler",
     "samples_over_training",
@@ -139,8 +152,11 @@ __all__ = [
     "transformer_diagram",
     "translation_box",
     "two_number_paths",
+    "two_streams",
     "two_views",
     "vit_diagram",
     "window_diagram",
     "word_map",
+    "word_picture",
+    "word_sayings",
 ]
