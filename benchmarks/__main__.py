@@ -30,7 +30,7 @@ BENCHMARKS = {
     "bert-step": bert.training_step,
     "vit-step": vision.training_step,
     "dcgan-round": gan.equal_precision,
-    "dcgan-round-bf16": gan.best_precision,
+    "dcgan-round-best": gan.best_precision,
     "cyclegan-round": cyclegan.equal_precision,
 }
 

@@ -60,10 +60,12 @@ class GanRules:
     on real samples (Salimans et al. 2016). `instance_noise` is the standard deviation of noise on everything the
     discriminator sees (Sønderby et al. 2017). `clip_weights` holds the discriminator's weights in [-c, c] after each of
     its moves (Arjovsky et al. 2017); `gradient_penalty` is the weight λ of that penalty (Gulrajani et al. 2017), and
-    `one_sided_penalty` spares slopes below 1 (Petzka et al. 2018).
+    `one_sided_penalty` spares slopes below 1 (Petzka et al. 2018). With `reuse_samples` the generator moves on the very
+    samples that the discriminator has moved on, as in PyTorch's example: they are made once instead of twice.
 
     Raises:
-        ValueError: a number out of range, an unknown loss, or label smoothing for a loss without labels.
+        ValueError: a number out of range, an unknown loss, label smoothing for a loss without labels, or samples to be
+            used again for more than one move of the generator.
     """
 
     loss: str = "non-saturating"
@@ -77,6 +79,7 @@ class GanRules:
     clip_weights: int | float | None = None
     gradient_penalty: int | float = 0.0
     one_sided_penalty: bool = False
+    reuse_samples: bool = False
 
     def __post_init__(self) -> None:
         for name in ("discriminator_steps", "generator_steps"):
@@ -87,6 +90,8 @@ class GanRules:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.clip_weights is not None and not self.clip_weights > 0:
             raise ValueError(f"clip_weights must be positive or None, got {self.clip_weights}")
+        if self.reuse_samples and self.generator_steps > 1:
+            raise ValueError(f"generator_steps must be 1 where samples are used again, got {self.generator_steps}")
         self.losses.real(torch.zeros(1), self.label_smoothing)  # refuses what it cannot smooth
 
     @property
@@ -145,13 +150,17 @@ class GeneratorMove(NamedTuple):
     gradient_norm: Tensor
 
 
-def discriminator_step(players: Players, real: Tensor, latent: Tensor, rules: GanRules) -> DiscriminatorMove:
+def discriminator_step(
+    players: Players, real: Tensor, latent: Tensor, rules: GanRules, *, fake: Tensor | None = None
+) -> DiscriminatorMove:
     """One move of the discriminator: real samples (batch, …) against generated ones. The generator stays as it is.
+
+    `fake` are the samples of these latents, where they are made already.
 
     Source: Goodfellow et al. 2014, algorithm 1, inner loop.
     """
     with torch.no_grad():  # as `.detach()`: no gradient to the generator, and here not even the means for one
-        fake = players.make(latent)
+        fake = players.make(latent) if fake is None else fake.detach()
     real, fake = with_noise(real, rules), with_noise(fake, rules)
     real_logits, fake_logits = players.judge(real), players.judge(fake)
     loss = rules.losses.discriminator(
@@ -171,13 +180,16 @@ def discriminator_step(players: Players, real: Tensor, latent: Tensor, rules: Ga
     return DiscriminatorMove(loss.detach(), norm, *rules.losses.accuracy(real_logits.detach(), fake_logits.detach()))
 
 
-def generator_step(players: Players, latent: Tensor, rules: GanRules) -> GeneratorMove:
+def generator_step(players: Players, latent: Tensor, rules: GanRules, *, fake: Tensor | None = None) -> GeneratorMove:
     """One move of the generator: the gradient flows *through* the discriminator, whose weights stay as they are.
+
+    `fake` are the samples of these latents, where they are made already, with the means for a gradient.
 
     Source: Goodfellow et al. 2014, algorithm 1, outer loop.
     """
     with frozen(players.discriminator):
-        logits = players.judge(with_noise(players.make(latent), rules))
+        made = players.make(latent) if fake is None else fake
+        logits = players.judge(with_noise(made, rules))
         loss = rules.generator_weight * rules.losses.generator(logits)
         norm = update(players.generator, players.generator_optimizer, loss)
     return GeneratorMove(loss.detach(), norm)
@@ -341,9 +353,11 @@ def fit_gan(
             real = batches(step * rules.discriminator_steps + k)
             check_real(real, generator)
             latent = _latent_beside(generator, real)
-            move = discriminator_step(players, real.to(device), latent.to(device), rules)
+            again = {"fake": _made_once(players, latent.to(device))} if rules.reuse_samples else {}
+            move = discriminator_step(players, real.to(device), latent.to(device), rules, **again)
         for _ in range(rules.generator_steps):
-            answer = generator_step(players, _latent_beside(generator, real).to(device), rules)
+            latent = latent if rules.reuse_samples else _latent_beside(generator, real)
+            answer = generator_step(players, latent.to(device), rules, **again)
         if players.average is not None:
             players.average.update()
         pending.append(torch.stack([*move, *answer]))
@@ -393,6 +407,17 @@ def sample(
 
 def _made(generator: nn.Module, latent: Tensor | Labelled) -> Tensor:
     return generator(latent.samples, latent.labels) if isinstance(latent, Labelled) else generator(latent)
+
+
+def _made_once(players: Players, latent: Tensor | Labelled) -> Tensor:
+    """Samples for both moves of a round.
+
+    Raises:
+        ValueError: the latents have labels, which only steps of their own know what to do with.
+    """
+    if isinstance(latent, Labelled):
+        raise ValueError("reuse_samples must be False where samples have labels, got True")
+    return players.make(latent)
 
 
 def _latent_beside(generator: nn.Module, real: Tensor | Labelled) -> Tensor | Labelled:

@@ -311,6 +311,30 @@ def test_stopping_and_going_on_gives_the_weights_of_not_stopping_bit_for_bit(on_
     assert_close(again.samples[10], history.samples[10], rtol=0, atol=0)
 
 
+def test_samples_that_are_used_again_are_made_once_and_give_the_moves_of_the_same_latents():
+    real, latent = REAL.sample(8), torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+
+    def moves(again):
+        both, made = players(), []
+        both.generator.register_forward_hook(lambda *_: made.append(1))
+        fake = {"fake": both.make(latent)} if again else {}
+        found = [*discriminator_step(both, real, latent, GanRules(), **fake)]
+        return [*found, *generator_step(both, latent, GanRules(), **fake)], len(made)
+
+    (twice, made_twice), (once, made_once) = moves(False), moves(True)
+    assert (made_twice, made_once) == (2, 1)
+    assert_close(once, twice)
+
+
+def test_a_whole_training_can_use_samples_again_and_refuses_where_it_cannot():
+    pair, made = networks(), []
+    pair[0].register_forward_hook(lambda *_: made.append(1))
+    fit_gan(*pair, ring(4).batches(8, seed=0), GanRules(reuse_samples=True), steps=3, progress=False)
+    assert len(made) == 3
+    with pytest.raises(ValueError, match="generator_steps must be 1 where samples are used again, got 2"):
+        GanRules(reuse_samples=True, generator_steps=2)
+
+
 def test_batch_norm_and_its_buffers_resume_too(on_cpu, tmp_path):
     images = torch.rand(40, 1, 28, 28) * 2 - 1
 
