@@ -51,8 +51,8 @@ def _loop(axes: Axes, start: str, out: str, fake: str, home: str, back: str, jud
     axes.text(3.2, 1.1, f"{judge}: adversarial loss", ha="center", va="bottom", color=INK, fontsize=10)
     loop = {"arrowstyle": "<->", "color": ACCENT, "linestyle": "--", "connectionstyle": "arc3,rad=0.22"}
     axes.annotate("", (6.2, -0.42), (0.2, -0.42), arrowprops=loop)
-    axes.text(3.2, -1.25, f"cycle loss: |{back} - {start}|", ha="center", va="top", color=ACCENT, fontsize=10)
-    axes.set(xlim=(-0.8, 7.2), ylim=(-1.7, 1.6))
+    axes.text(3.2, -1.5, f"cycle loss: |{back} - {start}|", ha="center", va="top", color=ACCENT, fontsize=10)
+    axes.set(xlim=(-0.8, 7.2), ylim=(-2.0, 1.6))
     axes.axis("off")
 
 
@@ -173,7 +173,7 @@ def reach_figure(image: Float[Tensor, "3 side side"], discriminators: Mapping[st
         raise ValueError(f"discriminators must be one to {len(REACH_COLOURS)}, got {len(discriminators)}")
     side = image.shape[-1]
     with house_style():
-        figure, axes = plt.subplots(figsize=(4.6, 4.2))
+        figure, axes = plt.subplots(figsize=(6.4, 4.2))
         axes.imshow(as_pixels(image).numpy(), interpolation="nearest", extent=(0, side, side, 0), alpha=0.8)
         for colour, (name, discriminator) in zip(REACH_COLOURS, discriminators.items(), strict=False):
             layers = [*discriminator.convs, discriminator.to_logits]
@@ -181,7 +181,7 @@ def reach_figure(image: Float[Tensor, "3 side side"], discriminators: Mapping[st
             wide = receptive_field(layers)
             axes.add_patch(Rectangle((first, first), last - first, last - first, fill=False, ec=colour, lw=2.5))
             axes.plot([], [], color=colour, linewidth=2.5, label=f"{name}: {wide} × {wide}")
-        axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, columnspacing=1.0)
+        axes.legend(fontsize=10, loc="upper left", bbox_to_anchor=(1.02, 1))
         axes.axis("off")
     return figure
 
