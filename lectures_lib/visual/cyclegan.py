@@ -181,7 +181,7 @@ def reach_figure(image: Float[Tensor, "3 side side"], discriminators: Mapping[st
             wide = receptive_field(layers)
             axes.add_patch(Rectangle((first, first), last - first, last - first, fill=False, ec=colour, lw=2.5))
             axes.plot([], [], color=colour, linewidth=2.5, label=f"{name}: {wide} × {wide}")
-        axes.legend(fontsize=10, loc="upper left", bbox_to_anchor=(1.02, 1))
+        figure.legend(fontsize=10, loc="outside right upper")
         axes.axis("off")
     return figure
 

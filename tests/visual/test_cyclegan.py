@@ -85,7 +85,7 @@ def test_the_papers_patch_is_drawn_70_pixels_wide():
     figure = pictures.reach_figure(torch.zeros(3, 256, 256), {"3 halvings": judge(3), "1 halving": judge(1)})
     squares = figure.axes[0].patches
     assert [(s.get_width(), s.get_height()) for s in squares] == [(70, 70), (16, 16)]
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["3 halvings: 70 × 70", "1 halving: 16 × 16"]
     as_img(figure, "squares")
 
