@@ -44,7 +44,7 @@ def word_looks(
     return looked / looked.sum(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-def overlap(boxes: Int[Tensor, "*some 4"], others: Int[Tensor, "*some 4"]) -> Float[Tensor, "*some"]:
+def overlap(boxes: Int[Tensor, "*boxes 4"], others: Int[Tensor, "*others 4"]) -> Float[Tensor, "*both"]:
     """The area that two boxes share, over the area that they cover together: 1 for the same box, 0 for strangers.
 
     Also known as intersection over union. Boxes are (first column, first row, column after the last, row after it).

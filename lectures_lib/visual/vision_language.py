@@ -121,9 +121,9 @@ def captioned_grid(
 
 def look_panels(
     image: Float[Tensor, "channels height width"],
-    looks: Float[Tensor, "nouns regions"],
+    looks: Float[Tensor, "*looks"],
     regions: Int[Tensor, "regions 4"],
-    boxes: Int[Tensor, "nouns 4"],
+    boxes: Int[Tensor, "*boxes"],
     nouns: Sequence[str],
 ) -> Figure:
     """One picture again and again, with what each noun gives to each region: the brighter a box, the more.

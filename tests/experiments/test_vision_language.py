@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import math
-import re
-from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
@@ -16,19 +13,14 @@ from lectures_lib.experiments.__main__ import main
 from lectures_lib.experiments.record import load_result
 from lectures_lib.models.vilbert import ViLBertForPretraining
 
-ROOT = Path(__file__).parents[2]
 FEW = measure.Recipe(pictures=24, test_pictures=12, batch_size=6, steps=2, warmup=1, gallery=3)
 
 
-def test_the_committed_claims_are_of_the_present_recipe_and_of_the_chapters_claims():
+def test_the_committed_claims_are_of_the_present_recipe():
     result = load_result("vision_language_claims")
     settings = {**dataclasses.asdict(measure.Recipe()), "thresholds": measure.Thresholds()._asdict()}
     assert result["settings"] == json.loads(json.dumps(settings))
     assert len(result["seed"]) >= 3
-    notebook = nbformat.read(ROOT / "book/beyond_text/vision_language.ipynb", as_version=4)
-    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    recorded = set(re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', source))
-    assert recorded == set(result["measured"]["claims"])
 
 
 def test_the_whole_experiment_writes_its_result(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from lectures_lib.visual import vision_language as draw
 from lectures_lib.visual.style import as_img
 from lectures_lib.visual.vision import DIMMED, as_pixels
 
-IMAGE = torch.rand(3, 8, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+IMAGE = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 WORDS = ["a", "man", "sleeps"]
 REGIONS = torch.tensor([[0, 0, 4, 4], [8, 4, 16, 8]])
 LOOKS = torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.5, 0.5]])
