@@ -53,9 +53,7 @@ def check_confusion(answer: Callable[[Tensor, Tensor, int], Any]) -> None:
     truth = counts / counts.sum(dim=1, keepdim=True)
     table = as_tensor("The table", result, (3, 3)).double()
     if close(table, truth):
-        right(
-            "The diagonal is the accuracy on each digit. Look at a row to see what a digit is mistaken for."
-        )
+        right("The diagonal is the accuracy on each digit. Look at a row to see what a digit is mistaken for.")
         return
     mistakes = [
         (counts, "these are counts; divide each row by its sum."),

@@ -78,7 +78,7 @@ def test_the_page_writes_what_pytorch_writes(generator, payload, one_hand):
     assert_close(torch.from_numpy(images), expected, atol=2e-3, rtol=0)  # the page's numbers have four decimals
 
 
-def test_the_page_has_its_controls_and_what_the_script_looks_for(page, payload):
+def test_the_page_has_its_controls_and_what_the_script_looks_for(page, payload, generator):
     body = SCRIPT[SCRIPT.index("const writer = ") : SCRIPT.index("const painter = ")]
     asked = set(re.findall(r'part\("([a-z]+)"\)', body))
     assert asked == {"payload", "form", "note", "error", "number", "canvas", "still", "fresh", "hand"}
