@@ -82,7 +82,7 @@ class ClaimsTable(_Table):
         )  # fmt: skip
         texts = (
             claim["statement"],
-            f"{claim['measured']:.4g}{spread}{unit}{_over_seeds(claim.get('seeds'))}",
+            f"{claim['measured']:.4g}{spread}{unit}{_over_seeds(claim)}",
             f"{sign} {claim['threshold']:.4g}{unit}",
             "yes" if claim["holds"] else "not by this build's clock" if claim.get("by_clock") else "NO",
             claim["caveat"] or "–",
@@ -186,8 +186,14 @@ def _measured(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, f"{min(value):.4g} to {max(value):.4g}"
 
 
-def _over_seeds(seeds: list[float] | None) -> str:
-    return f"; {min(seeds):.4g} to {max(seeds):.4g} over {len(seeds)} seeds" if seeds else ""
+def _over_seeds(claim: dict[str, Any]) -> str:
+    seeds = claim.get("seeds")
+    if not seeds:
+        return ""
+    spread = f"; {min(seeds):.4g} to {max(seeds):.4g} over {len(seeds)} seeds"
+    if claim.get("seeds_mean") is None:
+        return spread
+    return spread + ", mean {:.4g} [{:.4g}, {:.4g}]".format(*claim["seeds_mean"])
 
 
 def _short(value: Any) -> str:

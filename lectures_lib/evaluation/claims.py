@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
+from lectures_lib.evaluation.distributions import mean_interval
+
 CLAIM_MIME = "application/vnd.lectures.claim+json"
 
 
@@ -69,13 +71,14 @@ class Claim:
             "caveat": self.caveat,
             "interval": None if self.interval is None else list(self.interval),
             "seeds": list(self.seeds),
+            "seeds_mean": None if self.seeds_mean is None else list(self.seeds_mean),
             "by_clock": self.by_clock,
         }
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any], chapter: str = "") -> Claim:
         """The claim of one ledger entry, placed in `chapter` where that is given."""
-        fields = {name: value for name, value in entry.items() if name != "holds"}
+        fields = {name: value for name, value in entry.items() if name not in ("holds", "seeds_mean")}
         if fields.get("interval") is not None:
             fields["interval"] = tuple(fields["interval"])
         fields["seeds"] = tuple(fields.get("seeds", ()))
@@ -102,7 +105,20 @@ class Claim:
     def _over_seeds(self) -> str:
         if not self.seeds:
             return ""
-        return f" (over {len(self.seeds)} seeds {min(self.seeds):.4g} to {max(self.seeds):.4g})"
+        return f" (over {len(self.seeds)} seeds {min(self.seeds):.4g} to {max(self.seeds):.4g}{self._mean_over_seeds})"
+
+    @property
+    def _mean_over_seeds(self) -> str:
+        if self.seeds_mean is None:
+            return ""
+        return ", mean {:.4g} with 95 % interval [{:.4g}, {:.4g}]".format(*self.seeds_mean)
+
+    @property
+    def seeds_mean(self) -> tuple[float, float, float] | None:
+        """Mean over the seeds, and the ends of its 95 % interval by Student's t; None with fewer than two seeds."""
+        if len(self.seeds) < 2:
+            return None
+        return (sum(self.seeds) / len(self.seeds), *mean_interval(self.seeds))
 
     def _ipython_display_(self) -> None:
         """Nothing: `record_claim` has shown the claim, and a cell that ends with the call must not show it twice."""

@@ -1,11 +1,13 @@
 """Judging generated digits: distances between sets of images, coverage by nearest neighbours, classes that are missing.
 
 All of them look at *features*, the last hidden layer of our own digit classifier. A distance of 0 means that it cannot
-tell the two sets apart, which a set of copies of the training images achieves as well: nothing here measures novelty.
+tell the two sets apart, which a set of copies of the training images achieves as well. Novelty is a question of its
+own: `copied_share` asks it.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -47,7 +49,12 @@ def digit_classifier() -> DigitClassifier:
 def digit_features(
     images: Float[Tensor, "*images"], classifier: DigitClassifier | None = None
 ) -> Float[Tensor, "n features"]:
-    """The classifier's features of every image, in double precision."""
+    """The classifier's features of every image, in double precision.
+
+    Raises:
+        ValueError: images that are not finite, or outside [-1, 1], which it has never seen.
+    """
+    _check_images(images)
     classifier = classifier or digit_classifier()
     device = next(classifier.parameters()).device
     parts = [classifier.features(part.to(device)).double().cpu() for part in images.split(500)]
@@ -56,10 +63,27 @@ def digit_features(
 
 @torch.no_grad()
 def classify(images: Float[Tensor, "*images"], classifier: DigitClassifier | None = None) -> Int[Tensor, " n"]:
-    """What the classifier takes each image for."""
+    """What the classifier takes each image for.
+
+    Raises:
+        ValueError: images that are not finite, or outside [-1, 1], which it has never seen.
+    """
+    return class_probabilities(images, classifier).argmax(dim=1)
+
+
+@torch.no_grad()
+def class_probabilities(
+    images: Float[Tensor, "*images"], classifier: DigitClassifier | None = None
+) -> Float[Tensor, "n classes"]:
+    """How probable the classifier finds each class, image by image.
+
+    Raises:
+        ValueError: images that are not finite, or outside [-1, 1], which it has never seen.
+    """
+    _check_images(images)
     classifier = classifier or digit_classifier()
     device = next(classifier.parameters()).device
-    return torch.cat([classifier(part.to(device)).argmax(dim=1).cpu() for part in images.split(500)])
+    return torch.cat([classifier(part.to(device)).softmax(dim=1).cpu() for part in images.split(500)])
 
 
 class _AsTheyCome(nn.Module):
@@ -169,6 +193,30 @@ def neighbours(real: Float[Tensor, "*real"], generated: Float[Tensor, "*generate
     )
 
 
+def copied_share(
+    training: Float[Tensor, "*training"], held_out: Float[Tensor, "*held_out"], generated: Float[Tensor, "*generated"]
+) -> float:
+    """The share of generated samples that lie nearer to a training sample than to any held-out one; ties count half.
+
+    As many training samples are looked at as there are held-out ones, the first. New samples of the data's own
+    distribution are at one half: chance puts them nearer to one set or the other. A set of copies is at 1. A model that
+    is merely bad is at one half as well: this asks about copying, and about nothing else.
+
+    Raises:
+        ValueError: different widths, no samples, or fewer training samples than held-out ones.
+
+    Source: the idea of Meehan et al. 2020 (a test for data-copying), without its cells.
+    """
+    for features in (held_out, generated):
+        _check_features(training, features, more_than=0)
+    if len(training) < len(held_out):
+        raise ValueError(f"training must have at least the {len(held_out)} samples of held_out, got {len(training)}")
+    to_training = torch.cdist(generated, training[: len(held_out)]).amin(dim=1)
+    to_held_out = torch.cdist(generated, held_out).amin(dim=1)
+    nearer = (to_training < to_held_out).double() + 0.5 * (to_training == to_held_out).double()
+    return float(nearer.mean())
+
+
 def class_shares(labels: Int[Tensor, " n"], n_classes: int = 10) -> Float[Tensor, " classes"]:
     """The share of samples of each class.
 
@@ -229,3 +277,11 @@ def _check_features(real: Tensor, generated: Tensor, *, more_than: int) -> None:
             raise ValueError(f"{name} must have shape (n, {real.shape[-1]}), got {tuple(features.shape)}")
         if len(features) <= more_than:
             raise ValueError(f"{name} must have more than {more_than} samples, got {len(features)}")
+        if not bool(features.isfinite().all()):
+            raise ValueError(f"{name} must be finite numbers, got {int((~features.isfinite()).sum())} that are not")
+
+
+def _check_images(images: Tensor) -> None:
+    low, high = (float(end) for end in torch.aminmax(images)) if images.numel() else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)) or max(-low, high) > 1 + 1e-4:
+        raise ValueError(f"images must lie in [-1, 1], got values from {low:g} to {high:g}")

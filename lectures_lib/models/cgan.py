@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lectures_lib.models.checks import check_latent
 from lectures_lib.models.dcgan import DcganConfig, DcganDiscriminator, DcganGenerator
 
 CONDITIONS = ("channel", "projection")
@@ -86,9 +87,10 @@ class CganGenerator(nn.Module):
         """An image for each row of `latent`, of the label asked for.
 
         Raises:
-            ValueError: not one label a row, or a label that is no class (the first such is shown); a batch of one while
-                training.
+            ValueError: latents of another width; not one label a row, or a label that is no class (the first such is
+                shown); a batch of one while training.
         """
+        check_latent(latent, self.config.d_latent)
         check_labels(labels, len(latent), self.config.n_classes)
         return self.draw(torch.cat([latent, self.embed(labels)], dim=1))  # (batch, d_latent + d_label)
 

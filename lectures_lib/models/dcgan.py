@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from lectures_lib.models.checks import check_latent
+
 # Where the generator begins, and the widths (in multiples of `width`) of what it passes through from there.
 STAGES = {28: (7, (2, 1)), 64: (4, (8, 4, 2, 1))}
 FEATURE_GRID = 4
@@ -90,8 +92,10 @@ class DcganGenerator(nn.Module):
         """Images of shape (batch, channels, image_size, image_size).
 
         Raises:
-            ValueError: a batch of one while training, where batch normalisation has nothing to compare with.
+            ValueError: latents of another width; a batch of one while training, where batch normalisation has nothing
+                to compare with.
         """
+        check_latent(latent, self.config.d_latent)
         _check_batch(self, latent)
         x = _from_point(latent, self.ups[0].weight)
         x = F.relu(self.norms[0](x), inplace=True)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from lectures_lib.models.checks import check_latent
+
 
 @dataclass(frozen=True)
 class FullyConnectedConfig:
@@ -61,7 +63,12 @@ class FullyConnectedGenerator(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(widths[:-1], widths[1:], strict=True))
 
     def forward(self, latent: Float[Tensor, "batch d_latent"]) -> Float[Tensor, "batch ..."]:
-        """Samples of shape (batch, *sample_shape)."""
+        """Samples of shape (batch, *sample_shape).
+
+        Raises:
+            ValueError: latents of another width.
+        """
+        check_latent(latent, self.config.d_latent)
         x = latent
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), self.config.slope)

@@ -69,8 +69,8 @@ class GanRules:
     """
 
     loss: str = "non-saturating"
-    discriminator_steps: int = 1
-    generator_steps: int = 1
+    discriminator_steps: int | float = 1
+    generator_steps: int | float = 1
     real_weight: int | float = 1.0
     fake_weight: int | float = 1.0
     generator_weight: int | float = 1.0
@@ -83,8 +83,11 @@ class GanRules:
 
     def __post_init__(self) -> None:
         for name in ("discriminator_steps", "generator_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            moves = getattr(self, name)
+            if moves < 1:
+                raise ValueError(f"{name} must be at least 1, got {moves}")
+            if moves != int(moves):
+                raise ValueError(f"{name} must be a whole number, got {moves}")
         for name in ("real_weight", "fake_weight", "generator_weight", "instance_noise", "gradient_penalty"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -323,6 +326,13 @@ def fit_gan(
     _check(generator_learning_rate=generator_learning_rate, discriminator_learning_rate=discriminator_learning_rate)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    whole = {
+        "sample_every": sample_every,
+        "validate_every": validate_every,
+        "checkpoint_every": checkpoint_every,
+        "stop_at": stop_at,
+    }
+    _check(**{name: value for name, value in whole.items() if value is not None})
     if stop_at is not None and checkpoint is None:
         raise ValueError("stop_at needs a checkpoint to go on from later, got checkpoint=None")
     device = choose_device()
@@ -349,13 +359,13 @@ def fit_gan(
     pending: list[Tensor] = []
     bar = tqdm(total=steps, initial=done, desc="training", disable=not progress)
     for step in range(done, last):
-        for k in range(rules.discriminator_steps):
-            real = batches(step * rules.discriminator_steps + k)
+        for k in range(int(rules.discriminator_steps)):
+            real = batches(int(step * rules.discriminator_steps) + k)
             check_real(real, generator)
             latent = _latent_beside(generator, real)
             again = {"fake": _made_once(players, latent.to(device))} if rules.reuse_samples else {}
             move = discriminator_step(players, real.to(device), latent.to(device), rules, **again)
-        for _ in range(rules.generator_steps):
+        for _ in range(int(rules.generator_steps)):
             latent = latent if rules.reuse_samples else _latent_beside(generator, real)
             answer = generator_step(players, latent.to(device), rules, **again)
         if players.average is not None:
@@ -363,7 +373,9 @@ def fit_gan(
         pending.append(torch.stack([*move, *answer]))
         bar.update()
         finished = step + 1
-        if finished % log_every == 0 or finished == last:
+        due = checkpoint is not None and checkpoint_every is not None and finished % checkpoint_every == 0
+        # Also before a checkpoint is written over a good one: what is not a number must never get there.
+        if finished % log_every == 0 or finished == last or due:
             _log(history, finished, pending, time.perf_counter() - began)
             bar.set_postfix(d=f"{history.discriminator_loss[-1]:.3f}", g=f"{history.generator_loss[-1]:.3f}")
         if sample_every and (finished % sample_every == 0 or finished == steps):
@@ -372,8 +384,7 @@ def fit_gan(
             shown = _shown(players)
             with evaluating(shown):
                 history.validation.append((finished, validate(shown)))
-        due = checkpoint_every is not None and finished % checkpoint_every == 0
-        if checkpoint is not None and (due or finished == last):
+        if due or (checkpoint is not None and finished == last):
             save_gan(checkpoint, players, history, finished)
     bar.close()
     if players.average is not None:
@@ -480,7 +491,8 @@ def pretrain_discriminator(
     noise, or blurred ones. Returns the loss of every step.
 
     Raises:
-        ValueError: `steps` or `learning_rate` is not positive, an unknown loss, or the loss is not a number.
+        ValueError: `steps` or `learning_rate` is not positive, an unknown loss, samples that are not finite, of another
+            shape than the discriminator takes or outside [-1, 1] where it expects that, or the loss is not a number.
     """
     _check(steps=steps, learning_rate=learning_rate)
     losses, device = gan_loss(loss), choose_device()
@@ -488,7 +500,10 @@ def pretrain_discriminator(
     trainer = optimizer(discriminator.to(device).train().parameters(), lr=learning_rate)
 
     def objective(number: int) -> Tensor:
-        logits = discriminator(real(number).to(device)), discriminator(other(number).to(device))
+        shown = real(number), other(number)
+        for samples in shown:
+            check_real(samples, discriminator)
+        logits = [discriminator(samples.to(device)) for samples in shown]
         return losses.discriminator(*logits)
 
     return _descend(discriminator, trainer, objective, steps)
@@ -510,7 +525,8 @@ def pretrain_generator(
     mean squared distance of every step.
 
     Raises:
-        ValueError: `steps` or `learning_rate` is not positive, or the distance is not a number.
+        ValueError: `steps` or `learning_rate` is not positive, real samples are unfit as in `fit_gan`, or the distance
+            is not a number.
 
     Source of the pairing: the assignment problem, Kuhn 1955.
     """
@@ -522,7 +538,9 @@ def pretrain_generator(
     trainer = optimizer(generator.to(device).train().parameters(), lr=learning_rate)
 
     def objective(number: int) -> Tensor:
-        target = real(number).to(device)
+        target = real(number)
+        check_real(target, generator)
+        target = target.to(device)
         made = generator(draw_latent(generator, len(target)).to(device))
         distance = torch.cdist(made.detach().flatten(1), target.flatten(1)).square()
         _check_loss(distance.mean(), "distance", number)
@@ -598,10 +616,15 @@ def _log(history: GanHistory, step: int, pending: list[Tensor], seconds: float) 
     means = torch.stack(pending).mean(dim=0).tolist()
     pending.clear()
     d_loss, d_norm, real, fake, g_loss, g_norm = means
-    for who, loss in (("discriminator", d_loss), ("generator", g_loss)):
-        if not math.isfinite(loss):
+    for who, what, value in (
+        ("discriminator", "loss", d_loss),
+        ("discriminator", "gradient", d_norm),
+        ("generator", "loss", g_loss),
+        ("generator", "gradient", g_norm),
+    ):
+        if not math.isfinite(value):
             raise ValueError(
-                f"the {who}'s loss became {loss} before round {step}: try lower learning rates, "
+                f"the {who}'s {what} became {value} before round {step}: try lower learning rates, "
                 "or hold the discriminator by a gradient penalty or spectral norm"
             )
     history.step.append(step)

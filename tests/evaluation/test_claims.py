@@ -67,6 +67,17 @@ def test_what_is_recorded_comes_back_from_the_executed_notebook(measured, thresh
     assert found.as_dict() == {**claim.as_dict(), "chapter": "book/part/chapter"}
 
 
+def test_of_several_seeds_the_mean_stands_beside_its_interval_and_one_seed_has_none():
+    claim = record_claim("gain", "It gains.", 2.0, 1.0, seeds=[1.0, 2.0, 3.0])
+    half = 4.302652729911275 / 3**0.5  # of Student's t with two degrees of freedom
+    assert claim.seeds_mean == pytest.approx((2.0, 2.0 - half, 2.0 + half))
+    assert "mean 2 with 95 % interval [-0.4841, 4.484]" in claim.numbers
+    assert claim.as_dict()["seeds_mean"] == pytest.approx([2.0, 2.0 - half, 2.0 + half])
+    one = record_claim("gain", "It gains.", 2.0, 1.0, seeds=[1.5])
+    assert one.seeds_mean is None
+    assert "mean" not in one.numbers
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [

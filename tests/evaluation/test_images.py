@@ -12,8 +12,10 @@ from torch.testing import assert_close
 from lectures_lib.data.digits import digits
 from lectures_lib.evaluation.images import (
     checkpoint_path,
+    class_probabilities,
     class_shares,
     classify,
+    copied_share,
     digit_classifier,
     digit_features,
     frechet_distance,
@@ -139,6 +141,7 @@ def test_a_missing_class_is_noticed(halves):
     assert mean > 3 * max(spread, abs(kernel_distance(features[first], features[fair])[0]))
     # Those of the missing class have hardly anyone near.
     lost = first[data.labels[first] == 4]
+    assert neighbours(features[first], features[without]).recall < neighbours(features[first], features[fair]).recall
     assert neighbours(features[first], features[fair]).coverage - neighbours(
         features[first], features[without]
     ).coverage > 0.5 * len(lost) / len(first)
@@ -149,6 +152,8 @@ def test_blur_is_noticed(halves):
     data, features, first, second = halves
     soft = digit_features(blurred(data.images[second]))
     assert frechet_distance(features[first], soft) > 10 * frechet_distance(features[first], features[second])
+    fair = kernel_distance(features[first], features[second])
+    assert kernel_distance(features[first], soft)[0] > 10 * max(map(abs, fair))
     assert neighbours(features[first], soft).precision < neighbours(features[first], features[second]).precision - 0.2
 
 
@@ -168,7 +173,40 @@ def test_copies_of_the_data_look_perfect_to_all_of_them(halves):
     assert frechet_distance(features[first], features[second]) > 0.01  # while honest new digits are not at 0
 
 
+def test_copies_are_noticed_by_the_one_measure_that_asks_for_them(halves):
+    _, features, first, second = halves
+    fresh = digit_features(digits("test").images)
+    seen, unseen = features[first], features[second]
+    copies = seen[:500]
+    assert copied_share(seen, unseen, copies) > 0.95
+    assert copied_share(seen, unseen, copies + 0.01 * copies.std() * torch.randn_like(copies)) > 0.95
+    assert copied_share(seen, unseen, fresh) == pytest.approx(0.5, abs=0.1)
+    assert copied_share(seen, unseen, unseen[:500]) < 0.05  # and which set is which
+
+
+def test_a_sample_between_a_training_sample_and_a_held_out_one_counts_half():
+    ends = torch.tensor([[0.0], [2.0]], dtype=torch.float64)
+    points = torch.tensor([[1.0], [0.5], [1.5], [9.0]], dtype=torch.float64)
+    assert copied_share(ends[:1], ends[1:], points) == (0.5 + 1 + 0 + 0) / 4
+
+
+def test_probabilities_are_of_every_class_and_their_largest_is_the_answer():
+    images = digits("test").images[:50]
+    found = class_probabilities(images)
+    assert_close(found.sum(dim=1), torch.ones(50))
+    assert found.argmax(dim=1).equal(classify(images))
+
+
 # Bad input
+
+
+@pytest.mark.parametrize("judge", [digit_features, classify, class_probabilities])
+@pytest.mark.parametrize(
+    ("value", "message"), [(255.0, "got values from 255 to 255"), (math.nan, "got values from nan to nan")]
+)
+def test_images_that_the_classifier_cannot_know_are_refused(judge, value, message):
+    with pytest.raises(ValueError, match=rf"images must lie in \[-1, 1\], {message}"):
+        judge(torch.full((2, 1, 28, 28), value))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +217,9 @@ def test_copies_of_the_data_look_perfect_to_all_of_them(halves):
         (lambda: kernel_distance(cloud(0), cloud(1), subset_size=61), "between 2 and the 60 samples there are, got 61"),
         (lambda: neighbours(cloud(0), cloud(1), k=0), "k must be at least 1, got 0"),
         (lambda: neighbours(cloud(0, 5), cloud(1)), "real must have more than 5 samples, got 5"),
+        (lambda: neighbours(cloud(0), cloud(1) / 0), "generated must be finite numbers, got 240 that are not"),
+        (lambda: copied_share(cloud(0, 5), cloud(1), cloud(2)), "at least the 60 samples of held_out, got 5"),
+        (lambda: copied_share(cloud(0), cloud(1), cloud(2, 0)), "more than 0 samples, got 0"),
         (lambda: class_shares(torch.tensor([0, 10])), "labels must be at least one of 0 to 9"),
         (lambda: with_interval(frechet_distance, cloud(0), cloud(1), repeats=1), "repeats must be at least 2, got 1"),
     ],

@@ -67,7 +67,11 @@ def test_the_whole_experiment_writes_its_result_and_the_chapter_can_read_it(few,
 def test_the_committed_claims_are_of_the_present_recipe_and_of_the_chapters_claims():
     result = load_result(NAME)
     settings = {**dataclasses.asdict(clinic.Recipe()), "thresholds": clinic.Thresholds()._asdict()}
-    assert result["settings"] == json.loads(json.dumps(settings))
+    recorded = result["settings"]
+    for patient in recorded["patients"].values():  # a trick that came later, and is off, leaves a run as it was
+        setup = patient["setup"]
+        setup["rules"] = {**dataclasses.asdict(GanRules()), **setup["rules"]}
+    assert recorded == json.loads(json.dumps(settings))
     assert len(result["seed"]) >= 5
     notebook = nbformat.read(ROOT / "book/gans/gan_training.ipynb", as_version=4)
     source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")

@@ -147,6 +147,12 @@ def test_what_is_no_label_is_refused_by_both(labels, message):
         discriminator(torch.zeros(2, 1, 28, 28), labels)
 
 
+def test_latents_of_another_width_are_refused():
+    generator, _ = build()
+    with pytest.raises(ValueError, match=r"latent must have shape \(batch, 6\), got \(2, 3\)"):
+        generator(torch.randn(2, 3), torch.tensor([0, 1]))
+
+
 def test_images_of_another_size_are_refused_with_their_own_shape():
     with pytest.raises(ValueError, match=r"\(batch, 1, 28, 28\), got \(2, 1, 32, 32\)"):
         build()[1](torch.zeros(2, 1, 32, 32), torch.tensor([0, 1]))

@@ -140,6 +140,12 @@ def test_images_of_another_size_are_named(shape):
         discriminator(torch.zeros(shape))
 
 
+def test_latents_of_another_width_are_refused():
+    generator, _ = dcgan(SMALL, seed=0)
+    with pytest.raises(ValueError, match=r"latent must have shape \(batch, 6\), got \(4, 3\)"):
+        generator(torch.zeros(4, 3))
+
+
 def test_a_batch_of_one_is_refused_while_training_and_fine_after():
     generator, discriminator = dcgan(SMALL, seed=0)
     with pytest.raises(ValueError, match="at least 2 samples a batch while training, got 1"):

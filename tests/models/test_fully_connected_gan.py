@@ -62,6 +62,12 @@ def test_samples_of_another_shape_are_named():
         discriminator(torch.zeros(4, 3))
 
 
+def test_latents_of_another_width_are_refused():
+    generator, _ = fully_connected_gan(FullyConnectedConfig(), seed=0)
+    with pytest.raises(ValueError, match=r"latent must have shape \(batch, 8\), got \(4, 3\)"):
+        generator(torch.zeros(4, 3))
+
+
 @pytest.mark.parametrize("options", [{"d_latent": 0}, {"n_hidden": 0}, {"sample_shape": ()}, {"sample_shape": (0,)}])
 def test_sizes_that_make_no_sense_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -5,6 +5,7 @@ import dataclasses
 import math
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.testing import assert_close
@@ -252,8 +253,27 @@ def test_the_generator_can_be_brought_near_the_data_beforehand():
     assert losses[-1] < 0.2 * losses[0]
     modes = count_modes(sample(generator, torch.randn(1_000, 8)), REAL)
     assert modes.covered(50) == 4  # pulled to partners, not to the mean of all
+    nn.init.constant_(generator.layers[0].weight, math.nan)
     with pytest.raises(ValueError, match="distance became nan at step 1"):
-        pretrain_generator(generator, lambda n: torch.full((4, 2), math.nan), steps=1)
+        pretrain_generator(generator, REAL.batches(4, seed=1), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("unfit", "message"),
+    [
+        (torch.full((4, 1, 28, 28), math.nan), "finite numbers"),
+        (torch.full((4, 1, 28, 28), 2.0), r"lie in \[-1, 1\]"),
+        (torch.zeros(4, 1, 32, 32), r"shape \(1, 28, 28\), got \(1, 32, 32\)"),
+    ],
+)
+def test_pretraining_refuses_what_the_game_would_refuse(unfit, message):
+    generator, discriminator = dcgan(DcganConfig.tiny(), seed=0)
+    fine = torch.zeros(4, 1, 28, 28)
+    with pytest.raises(ValueError, match=message):
+        pretrain_generator(generator, lambda n: unfit, steps=1)
+    for pair in ((unfit, fine), (fine, unfit)):
+        with pytest.raises(ValueError, match=message):
+            pretrain_discriminator(discriminator, *(lambda n, of=of: of for of in pair), steps=1)
 
 
 # The whole training
@@ -399,11 +419,46 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_says_whose():
         train((networks()[0], Broken()), log_every=2)
 
 
+def test_what_is_not_a_number_never_reaches_a_good_checkpoint(tmp_path):
+    class BreaksLater(nn.Module):
+        """A discriminator that answers a few calls, three a round, and then no more."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight, self.calls = nn.Parameter(torch.ones(1)), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x.sum(1) * self.weight * (1.0 if self.calls <= 3 * 4 else math.nan)
+
+    generator, path = networks()[0], tmp_path / "run"
+    with pytest.raises(ValueError, match="became nan before round 6"):
+        train((generator, BreaksLater()), log_every=100, checkpoint=path, checkpoint_every=3)
+    stored = safetensors.torch.load_file(path)
+    assert all(bool(tensor.isfinite().all()) for tensor in stored.values())
+
+
+def test_a_gradient_that_is_not_a_number_stops_the_run_though_the_loss_is_one():
+    class Cliff(nn.Module):
+        """A logit of 0 for everything, whose slope by the weight is infinite: the root of 0."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            return 0 * x.sum(1) + self.weight.sqrt()
+
+    with pytest.raises(ValueError, match="the discriminator's gradient became (nan|inf) before round 1"):
+        train((networks()[0], Cliff()), log_every=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (dict(discriminator_steps=0), "discriminator_steps must be at least 1, got 0"),
         (dict(generator_steps=-1), "generator_steps must be at least 1, got -1"),
+        (dict(discriminator_steps=1.5), "discriminator_steps must be a whole number, got 1.5"),
         (dict(loss="wgan"), "loss must be one of minimax, .* got 'wgan'"),
         (dict(loss="hinge", label_smoothing=0.1), "has no labels to smooth"),
         (dict(label_smoothing=1.5), "label_smoothing must lie in"),
@@ -426,6 +481,10 @@ def test_rules_that_make_no_sense_are_named(options, message):
         (dict(precision="fp16"), "precision must be one of no, bf16, got 'fp16'"),
         (dict(stop_at=3), "stop_at needs a checkpoint"),
         (dict(n_samples=0), "n_samples must be positive"),
+        (dict(checkpoint_every=0), "checkpoint_every must be positive, got 0"),
+        (dict(sample_every=-1), "sample_every must be positive, got -1"),
+        (dict(validate_every=0), "validate_every must be positive, got 0"),
+        (dict(stop_at=0, checkpoint="c"), "stop_at must be positive, got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(options, message):
