@@ -64,7 +64,7 @@ class Thresholds(NamedTuple):
     norm: float = 1.5  # steps to a loss without layer normalisation over those with
     chain: float = 1.05  # longest chain of dependent operations, four times the tokens over once
     time: float = 2.0  # growth of the GRU's time from 32 to 256 tokens over that of the encoder layer
-    real: float = 1.0  # BLEU points on Multi30k over the GRU with attention, after training of at most an hour each
+    real: float = 1.0  # BLEU points on Multi30k over the GRU with attention, after training of about an hour each
 
 
 def scene_pairs(seed: int, recipe: Recipe) -> tuple[Vocabulary, Vocabulary, list[IdPair]]:

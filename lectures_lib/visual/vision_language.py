@@ -84,7 +84,7 @@ def two_streams(words: Sequence[str], regions: Sequence[str]) -> Figure:
             for y, name in ((1, embedding), (2.2, f"co_layers: {looks}"), (3.4, layers)):
                 _box(axes, left, y, 3.2, name, colour)
                 _arrow(axes, (left + 1.6, y - 0.72 if y > 1 else 0.3), (left + 1.6, y - 0.3))
-            _box(axes, left + (0 if left else 1.7), 4.6, 1.5, head, colour)
+            _box(axes, left + (1.7 if left else 0), 4.6, 1.5, head, colour)
             _arrow(axes, (left + (0.75 if not left else 2.45), 3.7), (left + (0.75 if not left else 2.45), 4.3))
             _arrow(axes, (left + (2.2 if not left else 1.0), 3.7), (3.6, 4.3))
             axes.text(left + (2.4 if not left else 0.8), 4.0, pool, ha="center", fontsize=7, color=INK)

@@ -114,7 +114,16 @@ def test_the_chapter_records_these_claims_with_these_thresholds():
     notebook = nbformat.read(ROOT / "book/transformer/transformer.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     recorded = re.findall(r'record_claim\(\s*"([a-z0-9-]+)"', text)
-    assert sorted(recorded) == sorted(BY_CLAIM)
+    assert sorted(recorded) == sorted([*BY_CLAIM, "transformer-beats-attention"])
+    assert "threshold.real," in text
     for claim, name in BY_CLAIM.items():
         assert f"threshold.{name}," in text
         assert f'seeds=seeds["{claim}"]' in text
+
+
+def test_on_captions_the_transformer_is_ahead_of_the_gru_with_attention():
+    bleu = {
+        name: load_result(f"translation-{name}-multi30k-de-en")["measured"]["bleu"]
+        for name in ("attention", "transformer")
+    }
+    assert bleu["transformer"] - bleu["attention"] >= Thresholds().real
