@@ -37,7 +37,7 @@ def mask_tokens(
     *,
     mask: int,
     replacements: tuple[int, int],
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     share: int | float = SHARE,
     rule: tuple[int | float, int | float, int | float] = RULE,
 ) -> Masked:

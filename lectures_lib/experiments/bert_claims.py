@@ -45,6 +45,7 @@ from lectures_lib.training import History, fit, load_weights, save_weights, warm
 from lectures_lib.training.optimizers import decayed_adamw
 
 LITTLE_WORDS = frozenset("a an is the in on by at".split())
+PAGE_STEPS = 400  # of pretraining, live in the chapter; the experiment makes `Recipe.steps`
 CHECKPOINTS = {"both directions": "bert_stories.safetensors", "left to right": "bert_left_to_right.safetensors"}
 ADAMW = functools.partial(decayed_adamw, weight_decay=0.01, betas=(0.9, 0.999))  # the paper's (appendix A.2)
 
@@ -57,7 +58,6 @@ class Recipe:
     batch_size: int = 64
     share: float = 0.3  # of the words asked for: twice the paper's, since the network is small and the time short
     steps: int = 4_000
-    page_steps: int = 600  # live, in the chapter
     learning_rate: float = 5e-3
     warmup: int = 100
     test_stories: int = 1_000
@@ -310,7 +310,13 @@ def train_classifier(
 
     `pooling` is that of `BertForClassification`. With `frozen` only the task layer learns. The learning rate rises for
     a tenth of the steps, then falls.
+
+    Raises:
+        ValueError: a label that is neither 0 nor 1.
     """
+    wrong = sorted(set(texts.labels.tolist()) - {0, 1})
+    if wrong:
+        raise ValueError(f"labels of texts must be 0 or 1, got {wrong[:5]}")
     torch.manual_seed(seed)
     model = BertForClassification(copy.deepcopy(bert), 2, pooling=pooling).to(choose_device())
     if frozen:
@@ -407,14 +413,19 @@ def review_scores(seed: int, recipe: Recipe, reader: Reader) -> dict[str, float]
     return scores
 
 
-def sense_scores(reader: Reader) -> dict[str, SenseScore]:
-    """How well the nearest other sentence tells the sense of a word, by three kinds of vectors."""
+def sense_table(reader: Reader) -> dict[str, tuple[dict[str, Tensor], dict[str, list[str]]]]:
+    """What `sense_vectors` gives for each of three kinds of vectors."""
     kinds = {
         "in context": reader.word_in_context,
         "words around": reader.words_around,
         "word by itself": reader.word_by_itself,
     }
-    return {name: sense_accuracy(*sense_vectors(vector)) for name, vector in kinds.items()}
+    return {name: sense_vectors(vector) for name, vector in kinds.items()}
+
+
+def sense_scores(table: dict[str, tuple[dict[str, Tensor], dict[str, list[str]]]]) -> dict[str, SenseScore]:
+    """How well the nearest other sentence tells the sense of a word, by each kind of vectors in a `sense_table`."""
+    return {name: sense_accuracy(*both) for name, both in table.items()}
 
 
 def sense_vectors(vector) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
@@ -455,7 +466,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     recipe = dataclasses.replace(Recipe(), steps=options.steps)
     reader = minilm(attention_dropout=0.0)
-    senses = sense_scores(reader)
+    senses = sense_scores(sense_table(reader))
     by_seed, details = [], []
     for seed in options.seeds:
         data = story_pairs(seed, recipe)

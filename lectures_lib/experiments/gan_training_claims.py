@@ -26,7 +26,7 @@ from lectures_lib.data.samples import numbered
 from lectures_lib.data.toy import Mixture, grid, ring
 from lectures_lib.device import choose_device
 from lectures_lib.evaluation.distributions import PairedEffect, count_modes, paired_effect
-from lectures_lib.evaluation.images import digit_features, frechet_distance, neighbours
+from lectures_lib.evaluation.images import digit_features, frechet_distance, neighbours, with_interval
 from lectures_lib.experiments.record import load_result, write_result
 from lectures_lib.models.fully_connected_gan import (
     FullyConnectedConfig,
@@ -476,11 +476,17 @@ def change_by_weight(optimizer: str, seed: int, recipe: Recipe) -> float:
 
 
 class Judged(NamedTuple):
-    """Samples, and what two measures say of them."""
+    """Samples, and what two measures say of them; `interval` is that of the Fréchet distance, by the bootstrap."""
 
     samples: Tensor
     frechet: float
     coverage: float
+    interval: tuple[float, float]
+
+
+def _judged(samples: Tensor, real: Tensor, features: Tensor, coverage: float) -> Judged:
+    value, low, high, _ = with_interval(frechet_distance, real, features, repeats=10)
+    return Judged(samples, value, coverage, (low, high))
 
 
 def planted_collapse(seed: int, recipe: Recipe) -> dict[int, Judged]:
@@ -498,7 +504,7 @@ def planted_collapse(seed: int, recipe: Recipe) -> dict[int, Judged]:
         left, _ = only_classes(images, labels, order[:count])
         chosen = left[torch.randperm(len(left), generator=generator)[: recipe.digits]]
         features = digit_features(chosen)
-        by_classes[count] = Judged(chosen, frechet_distance(real, features), neighbours(real, features).coverage)
+        by_classes[count] = _judged(chosen, real, features, neighbours(real, features).coverage)
     return by_classes
 
 
@@ -514,7 +520,7 @@ def blind_spot(seed: int, recipe: Recipe) -> dict[str, Judged]:
         made = mixture.sample(recipe.samples, numbered(seed, 12 + number))
         few = recipe.neighbours
         coverage = neighbours(real[:few], made[:few]).coverage
-        judged[name] = Judged(made, frechet_distance(real.double(), made.double()), coverage)
+        judged[name] = _judged(made, real.double(), made.double(), coverage)
     return judged
 
 

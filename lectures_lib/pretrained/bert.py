@@ -216,10 +216,15 @@ def encoder_tensors(tensors: Mapping[str, Tensor], config: BertConfig) -> dict[s
     Queries, keys and values are joined into one matrix.
 
     Raises:
-        ValueError: a tensor is missing, or has another shape than `config` says; names all such.
+        ValueError: a tensor is missing, has another shape than `config` says, or is of an encoder that `config` does
+            not describe (a layer too many); names all such.
     """
     tensors = _plain_names(tensors)
     expected = _encoder_shapes(config)
+    unknown = [name for name in tensors if name.startswith(_ENCODER) and name not in expected]
+    unknown = [name for name in unknown if not name.endswith("position_ids")]  # numbers 0, 1, …, in old files
+    if unknown:
+        raise ValueError(f"the checkpoint has tensors that config.json does not account for: {', '.join(unknown)}")
     pooler = {f"pooler.dense.{kind}": _shape_of(kind, config.d_model, config.d_model) for kind in ("weight", "bias")}
     if any(name in tensors for name in pooler):
         expected |= pooler
@@ -242,6 +247,7 @@ def encoder_tensors(tensors: Mapping[str, Tensor], config: BertConfig) -> dict[s
     return ours
 
 
+_ENCODER = "embeddings.", "encoder."
 _LAYER = {
     "self_attention.project_out": "attention.output.dense",
     "add_attention.norm": "attention.output.LayerNorm",

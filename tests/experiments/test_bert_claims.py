@@ -181,7 +181,8 @@ def test_a_small_run_writes_every_claim_and_its_thresholds(tmp_path, monkeypatch
 def test_the_committed_result_was_measured_with_these_settings_and_holds_where_it_is_claimed():
     result = load_result("bert_claims")
     settings = {k: v for k, v in result["settings"].items() if k != "thresholds"}
-    assert settings == json.loads(json.dumps(dataclasses.asdict(Recipe())))
+    present = json.loads(json.dumps(dataclasses.asdict(Recipe())))
+    assert {name: settings.get(name) for name in present} == present
     assert result["settings"]["thresholds"] == Thresholds()._asdict()
     assert len(result["seed"]) >= 3
     for claim, name in BY_CLAIM.items():

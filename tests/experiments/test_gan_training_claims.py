@@ -305,7 +305,7 @@ def test_the_blind_spot_has_the_mean_and_covariance_of_the_whole_grid():
 def test_the_claims_are_the_numbers_and_differences_they_say():
     recipe = dataclasses.replace(clinic.Recipe(), cure=("mode collapse", "label smoothing"))
     blank = clinic.Outcome(7.0, -4.0, 0.9, 0.97, 0.1, *[torch.zeros(1, 2)] * 2)
-    judged = lambda frechet, coverage: clinic.Judged(torch.zeros(1), frechet, coverage)  # noqa: E731
+    judged = lambda frechet, coverage: clinic.Judged(torch.zeros(1), frechet, coverage, (0, 1))  # noqa: E731
     values = clinic.claims(
         dict.fromkeys(recipe.patients, blank),
         blank._replace(modes=20.0),

@@ -58,6 +58,45 @@ def test_every_method_is_trained_at_every_size_and_the_result_says_how(films, re
     assert "written to" in capsys.readouterr().out
 
 
+def test_what_is_measured_already_is_kept_and_only_the_rest_is_run(films, reader, monkeypatch):
+    monkeypatch.setattr(experiment, "minilm", lambda **_: reader)
+    out = films / "r.json"
+    arguments = ["sentiment", "--labels", "20", "--epochs", "1", "--out", str(out), "--keep"]
+    assert main([*arguments, "--few", "--seeds", "1"]) == 0
+    before = json.loads(out.read_text())["measured"]["runs"]
+    assert set(before["frozen"]) == {"20"}
+    assert main([*arguments, "--seeds", "0", "1"]) == 0
+    after = json.loads(out.read_text())["measured"]["runs"]
+    for method in METHODS:
+        assert [run["seed"] for run in after[method]["20"]] == [0, 1]
+        assert after[method]["20"][1] == before[method]["20"][0]
+        assert [run["seed"] for run in after[method]["all"]] == ([0] if method == "frozen" else [0, 1])
+    assert main([*arguments, "--epochs", "2"]) == 2  # other settings must not be mixed in
+    assert json.loads(out.read_text())["measured"]["runs"] == after
+
+
+def test_a_seed_draws_the_labels_as_many_of_either_class():
+    reviews = [(f"review {n}", n % 2) for n in range(40)]
+    first, again, other = (experiment.draw(reviews, 10, seed) for seed in (0, 0, 1))
+    assert first == again != other
+    assert sum(label for _, label in first) == 5
+    assert len({text for text, _ in first}) == 10
+
+
+def test_the_gain_is_fine_tuned_minus_from_scratch_and_the_smallest_counts():
+    def runs(*accuracies):
+        return [{"seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate(accuracies)]
+
+    both = {"fine-tuned": {"10": runs(0.7, 0.8), "20": runs(0.9, 0.9)}}
+    both["from scratch"] = {"10": runs(0.5, 0.7), "20": runs(0.8, 0.5)}
+    by_size = experiment.gains(both, (10, 20))
+    assert by_size[10] == pytest.approx([0.2, 0.1])
+    assert experiment.smallest_gains(both, (10, 20)) == pytest.approx([0.1, 0.1])
+    both["from scratch"]["10"].pop()
+    with pytest.raises(ValueError, match="same seeds for both methods at 10 labels"):
+        experiment.gains(both, (10, 20))
+
+
 def test_an_unknown_method_is_refused(reader):
     with pytest.raises(ValueError, match="method must be one of.*'magic'"):
         experiment.run("magic", [], reader.vocabulary.batch(["a"], labels=[0]), reader, Recipe(), 0)
