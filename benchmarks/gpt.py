@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.timing import interleaved
 from lectures_lib.data.corpus import WindowBatch
+from lectures_lib.experiments.gpt_claims import Recipe
 from lectures_lib.inference import sample
 from lectures_lib.models.gpt import GPT, GPTConfig
 from lectures_lib.pretrained.gpt2 import gpt_tensors
@@ -25,7 +26,7 @@ from lectures_lib.training.language import language_loss
 RUNS = 31
 BATCH, NEW, PROMPT = 12, 256, 16
 TRAINING = GPTConfig(65, context=64, d_model=128, n_heads=4, n_layers=4, d_feed_forward=512)
-NOTEBOOK = dataclasses.replace(GPTConfig.tiny(32), context=PROMPT + NEW)
+NOTEBOOK = dataclasses.replace(GPTConfig.tiny(Recipe().pieces), context=PROMPT + NEW)
 PRODUCT_FLOPS = 2 * 2048**3
 
 

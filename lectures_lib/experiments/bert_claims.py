@@ -45,7 +45,7 @@ from lectures_lib.training import History, fit, load_weights, save_weights, warm
 from lectures_lib.training.optimizers import decayed_adamw
 
 LITTLE_WORDS = frozenset("a an is the in on by at".split())
-PAGE_STEPS = 400  # of pretraining, live in the chapter; the experiment makes `Recipe.steps`
+PAGE_STEPS = 500  # of pretraining, live in the chapter; the experiment makes `Recipe.steps`
 CHECKPOINTS = {"both directions": "bert_stories.safetensors", "left to right": "bert_left_to_right.safetensors"}
 ADAMW = functools.partial(decayed_adamw, weight_decay=0.01, betas=(0.9, 0.999))  # the paper's (appendix A.2)
 

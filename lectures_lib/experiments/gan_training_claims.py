@@ -486,7 +486,7 @@ class Judged(NamedTuple):
 
 def _judged(samples: Tensor, real: Tensor, features: Tensor, coverage: float) -> Judged:
     value, low, high, _ = with_interval(frechet_distance, real, features, repeats=10)
-    return Judged(samples, value, coverage, (low, high))
+    return Judged(samples, value, coverage, (max(low, 0.0), high))  # no distance is negative
 
 
 def planted_collapse(seed: int, recipe: Recipe) -> dict[int, Judged]:

@@ -139,6 +139,14 @@ def test_frozen_means_that_only_the_task_layer_moves(data):
     assert "layers.0.self_attention.project_in.weight" in changed
 
 
+def test_a_label_outside_the_classes_is_refused_before_anything_is_trained(data):
+    vocabulary, _ = data
+    texts = vocabulary.batch(["a man is running", "a dog is running"], labels=[0, 2])
+    bert = Bert(BertConfig.tiny(len(vocabulary)))
+    with pytest.raises(ValueError, match=r"labels of texts must be 0 or 1, got \[2\]"):
+        experiment.train_classifier(bert, texts, steps=1, batch_size=2, learning_rate=1e-3, seed=0, progress=False)
+
+
 def test_few_labels_are_learned_by_heart_even_from_scratch(data):
     vocabulary, _ = data
     texts = experiment.labelled(vocabulary, experiment.same_place(12, seed=0))

@@ -116,6 +116,13 @@ def test_missing_and_misshapen_tensors_are_named(copied):
     assert r"encoder.layer.0.output.dense.weight must have shape (16, 24), got (16, 5)" in str(caught.value)
 
 
+def test_a_layer_that_the_configuration_does_not_have_is_named(copied):
+    name = "bert.encoder.layer.{}.output.dense.bias"
+    change(copied, lambda tensors: tensors.update({name.format(7): tensors[name.format(0)].clone()}))
+    with pytest.raises(ValueError, match=r"does not account for: encoder\.layer\.7\.output\.dense\.bias"):
+        pretrained.bert(copied)
+
+
 def test_an_output_table_of_its_own_is_refused(copied):
     table = "bert.embeddings.word_embeddings.weight"
     change(copied, lambda tensors: tensors.update({"cls.predictions.decoder.weight": tensors[table] + 1}))
