@@ -228,9 +228,20 @@ def _chooser(
     _check_filters(temperature, top_k, top_p)
     if top_k == 1:
         return lambda logits: logits.argmax(dim=-1)
-    return lambda logits: torch.multinomial(
-        _filtered(logits, temperature, top_k, top_p), 1, generator=generator
-    ).squeeze(1)
+    return lambda logits: _drawn(_filtered(logits, temperature, top_k, top_p), generator)
+
+
+def _drawn(probabilities: Float[Tensor, "rows vocabulary"], generator: torch.Generator | None) -> Int[Tensor, " rows"]:
+    """One token a row: the one at whose place among the running sums a uniform random number falls.
+
+    `torch.multinomial` would draw a random number for every token of the vocabulary.
+
+    Source: Devroye 1986, section III.2.1 (inversion by sequential search).
+    """
+    exact = torch.float32 if probabilities.device.type == "mps" else torch.float64  # MPS has nothing finer
+    sums = probabilities.cumsum(dim=-1, dtype=exact)
+    at = torch.rand(len(sums), 1, dtype=exact, device=sums.device, generator=generator)
+    return torch.searchsorted(sums, at * sums[:, -1:], right=True).squeeze(1)
 
 
 def _check_filters(temperature: int | float, top_k: int | None, top_p: int | float) -> None:

@@ -1,5 +1,6 @@
 """GPT on tiny Shakespeare: a whole small run on a file laid out like the real one."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -10,6 +11,7 @@ import pytest
 from lectures_lib.data import corpus
 from lectures_lib.experiments import shakespeare as experiment
 from lectures_lib.experiments.__main__ import main
+from lectures_lib.experiments.record import load_result
 from lectures_lib.models.gpt import GPT, GPTConfig
 from lectures_lib.training import History
 
@@ -53,7 +55,24 @@ def test_as_many_steps_are_taken_as_fit_into_the_time(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     model = GPT(GPTConfig(4, 4, d_model=4, n_heads=1, n_layers=1, d_feed_forward=4))
     steps = experiment.steps_that_fit(functools.partial(run), model, 60)
-    assert steps == int(0.97 * (60 - 6) / 0.1)
+    assert steps == int(0.95 * (60 - 6) / 0.1)
+
+
+@pytest.mark.parametrize("name", ["3min", "30min"])
+def test_the_committed_results_are_of_these_recipes_within_their_time(name):
+    result, recipe = load_result(f"shakespeare-{name}"), experiment.RECIPES[name]
+    settings = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    assert {key: result["settings"][key] for key in settings} == settings
+    assert result["settings"]["model"] == dataclasses.asdict(recipe.config(65))
+    assert result["measured"]["seconds"] <= recipe.seconds
+    assert result["measured"]["validation_loss"] <= {"3min": 1.75, "30min": 1.55}[name]
+
+
+def test_after_three_minutes_the_best_ngram_is_ahead_and_after_thirty_gpt_is():
+    for name, gpt_is_ahead in {"3min": False, "30min": True}.items():
+        measured = load_result(f"shakespeare-{name}")["measured"]
+        counted = min(measured["ngram_bits_per_character"].values())
+        assert (measured["bits_per_character"] < counted) is gpt_is_ahead
 
 
 def test_both_recipes_are_of_gpts_kind_and_the_short_one_has_nanogpts_sizes():
