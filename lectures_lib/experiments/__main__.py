@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "gpt_claims": "the claims of the chapter gpt over several seeds",
     "shakespeare": "GPT on tiny Shakespeare in 3 or 30 minutes, from the cache folder",
     "bert_claims": "the claims of the chapter bert over several seeds",
+    "bert_text": "BERT pretrained on news reports, beside its left-to-right twin and beside counting",
     "sentiment": "film reviews with a BERT from scratch, frozen and fine-tuned",
     "vision_claims": "the claims of the chapter vision over several seeds",
     "sit_vit": "SiT beside a Vision Transformer from scratch, on digits and animals, few labels and all",
