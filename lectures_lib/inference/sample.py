@@ -236,7 +236,7 @@ def _drawn(probabilities: Float[Tensor, "rows vocabulary"], generator: torch.Gen
 
     `torch.multinomial` would draw a random number for every token of the vocabulary.
 
-    Source: Devroye 1986, section III.2.1 (inversion by sequential search).
+    Source: Devroye 1986, section III.2 (the inversion method).
     """
     exact = torch.float32 if probabilities.device.type == "mps" else torch.float64  # MPS has nothing finer
     sums = probabilities.cumsum(dim=-1, dtype=exact)

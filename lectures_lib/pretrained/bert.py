@@ -221,8 +221,8 @@ def encoder_tensors(tensors: Mapping[str, Tensor], config: BertConfig) -> dict[s
     """
     tensors = _plain_names(tensors)
     expected = _encoder_shapes(config)
-    unknown = [name for name in tensors if name.startswith(_ENCODER) and name not in expected]
-    unknown = [name for name in unknown if not name.endswith("position_ids")]  # numbers 0, 1, …, in old files
+    known = {*expected, "embeddings.position_ids"}  # that one is 0, 1, …, in old files
+    unknown = [name for name in tensors if name.startswith(_ENCODER) and name not in known]
     if unknown:
         raise ValueError(f"the checkpoint has tensors that config.json does not account for: {', '.join(unknown)}")
     pooler = {f"pooler.dense.{kind}": _shape_of(kind, config.d_model, config.d_model) for kind in ("weight", "bias")}
