@@ -32,9 +32,10 @@ from lectures_lib.training import load_weights, save_weights
 from lectures_lib.training.conditional_gan import fit_conditional_gan
 from lectures_lib.training.gan import GanHistory, sample
 
-# The networks of the chapter `dcgan`, told. With 64 numbers a label, as many as random ones, the pilot's generator drew
-# the same image for every latent; with 16 it obeyed later.
-CONFIG = CganConfig(DcganConfig(28, 1, d_latent=64, width=16), d_label=32, condition="channel")
+# Begun at 4 × 4: with one convolution fewer, begun at 7 × 7, the pilot's generator obeyed in 91 of 100 cases instead of
+# 97 after as many rounds. With 64 numbers a label, as many as random ones, the shallower pilot drew the same image for
+# every latent; with 16 it obeyed later.
+CONFIG = CganConfig(DcganConfig(28, 1, d_latent=64, width=16, start=4), d_label=32, condition="channel")
 CHECKPOINT = "cgan.safetensors"
 
 
@@ -43,15 +44,14 @@ class Recipe:
     """What the chapter trains and measures."""
 
     rounds: int = 2_500  # of the experiment
-    live_rounds: int = 300  # of the page, of both GANs
+    live_rounds: int = 600  # of the page, of both GANs
     batch: int = 32
     generator_learning_rate: float = 1e-3  # higher than the paper's: few rounds
     discriminator_learning_rate: float = 2e-3
     average: float = 0.995
     looks: int = 100  # on the page, after so many rounds the accuracy is looked at
     looked_at: int = 300  # samples at each look
-    shorter: float = 0.6  # of the latents' length, where the claims ask: less variety, more obedience
-    scales: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)  # and where both are shown
+    scales: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)  # of the latents' length: variety against obedience
     samples: int = 1_000  # at the end, as many of each digit
     hands: int = 200  # latents with which all ten digits are drawn
 
@@ -59,8 +59,8 @@ class Recipe:
 class Thresholds(NamedTuple):
     """What the chapter claims: set before these were measured.
 
-    The accuracy is the course's own aim. The others were set from reason after a pilot on another seed, before
-    anything was measured with shorter latents.
+    The accuracy is the course's own aim. The others were set from reason after a pilot of a shallower network on another
+    seed.
     """
 
     asked_is_given: float = 0.95  # accuracy
@@ -255,7 +255,7 @@ def measure(seed: int, recipe: Recipe) -> tuple[CganGenerator, dict[str, float],
     seconds = time.process_time() - began
     untold, _, untold_history = train_untold(seed, recipe, progress=False)
     generator = as_stored(generator)
-    told = ask(generator, recipe.samples, seed, recipe.shorter)
+    told = ask(generator, recipe.samples, seed)
     ignored = ask(untold, recipe.samples, seed)
     turned = dial(generator, seed, recipe)
     real, features = real_features(recipe.samples), digit_features(told.images)
@@ -300,6 +300,7 @@ def main(arguments: Sequence[str]) -> None:
             **dataclasses.asdict(recipe),
             "condition": CONFIG.condition,
             "width": CONFIG.images.width,
+            "start": CONFIG.images.start,
             "d_label": CONFIG.d_label,
             "train_digits": len(data()[0].labels),
             "thresholds": Thresholds()._asdict(),

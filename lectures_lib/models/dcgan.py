@@ -17,8 +17,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from lectures_lib.models.checks import check_latent
 
-# Where the generator begins, and the widths (in multiples of `width`) of what it passes through from there.
-STAGES = {28: (7, (2, 1)), 64: (4, (8, 4, 2, 1))}
+# By image size, and by where the generator begins: the widths (in multiples of `width`) of what it passes through from
+# there. The first beginning of each size is the default.
+STAGES = {28: {7: (2, 1), 4: (4, 2, 1)}, 64: {4: (8, 4, 2, 1)}}
 FEATURE_GRID = 4
 
 
@@ -27,7 +28,8 @@ class DcganConfig:
     """Sizes of both networks, and what the discriminator is held by.
 
     `image_size` 64 is the paper's: 4 × 4 with 8 · `width` channels, doubled four times. 28, for digits, begins at 7 × 7
-    with 2 · `width` channels and doubles twice; there the first layer's kernel is 7 × 7 instead of 4 × 4. A critic with
+    with 2 · `width` channels and doubles twice; there the first layer's kernel is 7 × 7 instead of 4 × 4. With `start` 4 it
+    begins at 4 × 4 with 4 · `width` channels, as the paper's does, and goes to 7 × 7 by a kernel of 3 × 3. A critic with
     a gradient penalty needs `discriminator_norm=False`: batch normalisation would tie the samples of a batch together
     (Gulrajani et al. 2017, section 4). `spectral_norm` is that of Miyato et al. 2018, on every layer of the
     discriminator.
@@ -40,6 +42,7 @@ class DcganConfig:
     slope: float = 0.2
     discriminator_norm: bool = True
     spectral_norm: bool = False
+    start: int | None = None  # pixels a side where the generator begins; None: the first that `STAGES` has
 
     def __post_init__(self) -> None:
         if self.image_size not in STAGES:
@@ -47,6 +50,16 @@ class DcganConfig:
         for name in ("channels", "d_latent", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        starts = STAGES[self.image_size]
+        if self.start is None:
+            object.__setattr__(self, "start", next(iter(starts)))
+        if self.start not in starts:
+            raise ValueError(f"start must be one of {sorted(starts)} for images of {self.image_size}, got {self.start}")
+
+    @property
+    def widths(self) -> list[int]:
+        """The channels of what the generator passes through, from its first pixels to its last hidden ones."""
+        return [self.width * multiple for multiple in STAGES[self.image_size][self.start]]
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -78,11 +91,10 @@ class DcganGenerator(nn.Module):
     def __init__(self, config: DcganConfig) -> None:
         super().__init__()
         self.config = config
-        start, multiples = STAGES[config.image_size]
-        widths = [config.width * multiple for multiple in multiples]
-        ups = [nn.ConvTranspose2d(config.d_latent, widths[0], start, bias=False)]
-        for before, after in zip(widths, [*widths[1:], config.channels], strict=True):
-            ups.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False))
+        widths = config.widths
+        ups = [nn.ConvTranspose2d(config.d_latent, widths[0], config.start, bias=False)]
+        for before, after, kernel in zip(widths, [*widths[1:], config.channels], _kernels(config), strict=True):
+            ups.append(nn.ConvTranspose2d(before, after, kernel, stride=2, padding=1, bias=False))
         self.ups = nn.ModuleList(ups)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
         self.apply(dcgan_init)
@@ -110,16 +122,15 @@ class DcganDiscriminator(nn.Module):
     def __init__(self, config: DcganConfig) -> None:
         super().__init__()
         self.config = config
-        end, multiples = STAGES[config.image_size]
-        widths = [config.width * multiple for multiple in reversed(multiples)]
+        widths, kernels = config.widths[::-1], _kernels(config)[::-1]
         downs = [
-            nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
-            for before, after in zip([config.channels, *widths[:-1]], widths, strict=True)
+            nn.Conv2d(before, after, kernel, stride=2, padding=1, bias=False)
+            for before, after, kernel in zip([config.channels, *widths[:-1]], widths, kernels, strict=True)
         ]
         self.downs = nn.ModuleList(downs)
         normed = config.discriminator_norm
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) if normed else nn.Identity() for width in widths[1:])
-        self.to_logit = nn.Conv2d(widths[-1], 1, end, bias=False)
+        self.to_logit = nn.Conv2d(widths[-1], 1, config.start, bias=False)
         self.apply(dcgan_init)
         self.downs[1:].to(memory_format=torch.channels_last)
         if config.spectral_norm:
@@ -169,6 +180,15 @@ class DcganDiscriminator(nn.Module):
 # The same numbers in another order of work. Libraries of convolutions are made for many channels and large images; at
 # the ends of these networks there is one channel, or one pixel, and there a product or a smaller kernel is faster. In
 # between, the numbers of one pixel's channels lie side by side (`channels_last`), which saves rearranging them.
+
+
+def _kernels(config: DcganConfig) -> list[int]:
+    """The generator's kernels after its first: 4 doubles a side exactly, and 3 takes 4 pixels to 7."""
+    kernels, side = [], config.start
+    for _ in config.widths:
+        kernels.append(3 if (side, config.image_size) == (4, 28) else 4)
+        side = 2 * side - (kernels[-1] == 3)
+    return kernels
 
 
 def _from_point(latent: Tensor, weight: Tensor) -> Tensor:

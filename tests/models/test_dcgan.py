@@ -13,6 +13,7 @@ SMALL = DcganConfig(28, 1, d_latent=6, width=4)
 CONFIGS = {
     "28": SMALL,
     "64": DcganConfig(64, 3, d_latent=5, width=2),
+    "begun at 4": DcganConfig(28, 1, d_latent=6, width=4, start=4),
     "no norm": DcganConfig(28, 1, 6, 4, discriminator_norm=False),
     "spectral": DcganConfig(28, 1, 6, 4, spectral_norm=True),
 }
@@ -62,6 +63,16 @@ def test_no_bias_stands_before_a_norm_and_the_ends_have_none():
     assert len(discriminator.norms) == len(discriminator.downs) - 1  # none at the discriminator's input
     assert [m.kernel_size for m in generator.ups] == [(7, 7), (4, 4), (4, 4)]
     assert [m.kernel_size for m in DcganGenerator(CONFIGS["64"]).ups] == [(4, 4)] * 5
+
+
+def test_digits_may_begin_at_four_by_four_as_the_papers_images_do():
+    generator, discriminator = dcgan(CONFIGS["begun at 4"], seed=0)
+    assert [m.kernel_size for m in generator.ups] == [(4, 4), (3, 3), (4, 4), (4, 4)]
+    assert [m.kernel_size for m in discriminator.downs] == [(4, 4), (4, 4), (3, 3)]
+    stages = discriminator.stages(generator(torch.randn(2, 6)))
+    assert [tuple(x.shape[1:]) for x in stages] == [(4, 14, 14), (8, 7, 7), (16, 4, 4)]
+    weights = [6 * 16 * 16, 16 * 8 * 9, 8 * 4 * 16, 4 * 16]
+    assert parameters(generator) == sum(weights) + 2 * (16 + 8 + 4)
 
 
 def test_the_first_weights_are_drawn_as_the_paper_says():
@@ -156,7 +167,15 @@ def test_a_batch_of_one_is_refused_while_training_and_fine_after():
     assert dcgan(CONFIGS["no norm"], seed=0)[1](torch.zeros(1, 1, 28, 28)).shape == (1,)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"image_size": 32}, "28, 64], got 32"), ({"width": 0}, "width")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 32}, "28, 64], got 32"),
+        ({"width": 0}, "width"),
+        ({"start": 5}, r"start must be one of \[4\] for images of 64, got 5"),
+        ({"image_size": 28, "start": 8}, r"one of \[4, 7\] for images of 28, got 8"),
+    ],
+)
 def test_sizes_that_make_no_sense_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         DcganConfig(**options)
