@@ -59,8 +59,8 @@ class Recipe:
 class Thresholds(NamedTuple):
     """What the chapter claims: set before these were measured.
 
-    The accuracy is the course's own aim. The others were set from reason after a pilot of a shallower network on another
-    seed.
+    The accuracy is the course's own aim. The others were set from reason after a pilot of a shallower network on
+    another seed.
     """
 
     asked_is_given: float = 0.95  # accuracy

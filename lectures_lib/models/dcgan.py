@@ -7,7 +7,7 @@ and Chintala 2016 (arXiv 1511.06434).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -28,11 +28,12 @@ class DcganConfig:
     """Sizes of both networks, and what the discriminator is held by.
 
     `image_size` 64 is the paper's: 4 × 4 with 8 · `width` channels, doubled four times. 28, for digits, begins at 7 × 7
-    with 2 · `width` channels and doubles twice; there the first layer's kernel is 7 × 7 instead of 4 × 4. With `start` 4 it
-    begins at 4 × 4 with 4 · `width` channels, as the paper's does, and goes to 7 × 7 by a kernel of 3 × 3. A critic with
-    a gradient penalty needs `discriminator_norm=False`: batch normalisation would tie the samples of a batch together
-    (Gulrajani et al. 2017, section 4). `spectral_norm` is that of Miyato et al. 2018, on every layer of the
-    discriminator.
+    with 2 · `width` channels and doubles twice; there the first layer's kernel is 7 × 7 instead of 4 × 4. With `start`
+    4 it begins at 4 × 4 with 4 · `width` channels, as the paper's does, and goes to 7 × 7 by a kernel of 3 × 3.
+
+    A critic with a gradient penalty needs `discriminator_norm=False`: batch normalisation would tie the samples of a
+    batch together (Gulrajani et al. 2017, section 4). `spectral_norm` is that of Miyato et al. 2018, on every layer of
+    the discriminator.
     """
 
     image_size: int = 64
@@ -42,7 +43,8 @@ class DcganConfig:
     slope: float = 0.2
     discriminator_norm: bool = True
     spectral_norm: bool = False
-    start: int | None = None  # pixels a side where the generator begins; None: the first that `STAGES` has
+    # Pixels a side where the generator begins. None: the first that `STAGES` has.
+    start: int | None = field(default=None, metadata={"added": True})
 
     def __post_init__(self) -> None:
         if self.image_size not in STAGES:
@@ -51,15 +53,18 @@ class DcganConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         starts = STAGES[self.image_size]
-        if self.start is None:
-            object.__setattr__(self, "start", next(iter(starts)))
-        if self.start not in starts:
+        if self.start is not None and self.start not in starts:
             raise ValueError(f"start must be one of {sorted(starts)} for images of {self.image_size}, got {self.start}")
+
+    @property
+    def begins(self) -> int:
+        """Pixels a side where the generator begins and the discriminator ends."""
+        return self.start or next(iter(STAGES[self.image_size]))
 
     @property
     def widths(self) -> list[int]:
         """The channels of what the generator passes through, from its first pixels to its last hidden ones."""
-        return [self.width * multiple for multiple in STAGES[self.image_size][self.start]]
+        return [self.width * multiple for multiple in STAGES[self.image_size][self.begins]]
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -92,7 +97,7 @@ class DcganGenerator(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        ups = [nn.ConvTranspose2d(config.d_latent, widths[0], config.start, bias=False)]
+        ups = [nn.ConvTranspose2d(config.d_latent, widths[0], config.begins, bias=False)]
         for before, after, kernel in zip(widths, [*widths[1:], config.channels], _kernels(config), strict=True):
             ups.append(nn.ConvTranspose2d(before, after, kernel, stride=2, padding=1, bias=False))
         self.ups = nn.ModuleList(ups)
@@ -130,7 +135,7 @@ class DcganDiscriminator(nn.Module):
         self.downs = nn.ModuleList(downs)
         normed = config.discriminator_norm
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) if normed else nn.Identity() for width in widths[1:])
-        self.to_logit = nn.Conv2d(widths[-1], 1, config.start, bias=False)
+        self.to_logit = nn.Conv2d(widths[-1], 1, config.begins, bias=False)
         self.apply(dcgan_init)
         self.downs[1:].to(memory_format=torch.channels_last)
         if config.spectral_norm:
@@ -184,7 +189,7 @@ class DcganDiscriminator(nn.Module):
 
 def _kernels(config: DcganConfig) -> list[int]:
     """The generator's kernels after its first: 4 doubles a side exactly, and 3 takes 4 pixels to 7."""
-    kernels, side = [], config.start
+    kernels, side = [], config.begins
     for _ in config.widths:
         kernels.append(3 if (side, config.image_size) == (4, 28) else 4)
         side = 2 * side - (kernels[-1] == 3)

@@ -61,9 +61,16 @@ def average_weights(model: nn.Module, paths: Sequence[str | Path]) -> None:
 
 
 def describe(model: nn.Module) -> str:
-    """A model's class and config in one line, by which a checkpoint knows its own."""
+    """A model's class and config in one line, by which a checkpoint knows its own.
+
+    A field of the config marked `metadata={"added": True}` is left out at its default: checkpoints older than the field
+    are still known.
+    """
     config = getattr(model, "config", None)
     fields = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else {}
+    for field in dataclasses.fields(config) if fields else ():
+        if field.metadata.get("added") and fields[field.name] == field.default:
+            del fields[field.name]
     return f"{type(model).__name__}({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
 
 

@@ -127,3 +127,11 @@ def test_on_captions_the_transformer_is_ahead_of_the_gru_with_attention():
         for name in ("attention", "transformer")
     }
     assert bleu["transformer"] - bleu["attention"] >= Thresholds().real
+
+
+def test_on_captions_three_seeds_of_the_transformer_reach_the_goal_of_39():
+    names = [f"translation-transformer-multi30k-de-en{suffix}" for suffix in ("", "-seed1", "-seed2")]
+    results = [load_result(name) for name in names]
+    assert [result["seed"] for result in results] == [0, 1, 2]
+    assert all(result["settings"] == results[0]["settings"] for result in results)
+    assert min(result["measured"]["bleu"] for result in results) >= 39

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from lectures_lib.models.dcgan import DcganConfig, DcganGenerator
 from lectures_lib.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from lectures_lib.training import average_weights, load_weights, save_weights
-from lectures_lib.training.checkpoint import load_run, save_run, write_tensors
+from lectures_lib.training.checkpoint import describe, load_run, save_run, write_tensors
 
 
 def build(seed=0, **options):
@@ -103,3 +104,9 @@ def test_an_average_with_another_models_file_leaves_the_model_alone(tmp_path):
     with pytest.raises(ValueError, match="at least one weights file"):
         average_weights(model, [])
     assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
+
+
+def test_a_field_that_was_added_later_is_told_only_where_it_is_set():
+    plain, changed = (DcganGenerator(DcganConfig(28, 1, d_latent=2, width=1, start=start)) for start in (None, 4))
+    assert "start" not in describe(plain)
+    assert describe(changed).endswith("start=4)")
